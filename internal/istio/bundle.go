@@ -1,0 +1,27 @@
+package istio
+
+import (
+	"isthmus.dev/isthmus/internal/resource"
+)
+
+// Object is one rendered object of a cluster. It is shared and never changes.
+type Object struct {
+	// ID is "<group>/<version>/<Kind>/<namespace>/<name>", for example
+	// "networking.istio.io/v1/ServiceEntry/xcp-multicluster/global-gateway-bookinfo-tetrate-com".
+	ID string
+	// Wave orders the application: 0 namespaces, 1 what is pointed to (ServiceEntry, then DestinationRule at 2),
+	// 3 Gateway, 4 what points to it (VirtualService). Removals go in the opposite order, after all puts.
+	Wave uint32
+	// JSON is the object as applied, with sorted keys.
+	JSON []byte
+	// Digest is the SHA-256 of JSON in hex.
+	Digest string
+	// Owners are the resources that it was made from, sorted: their statuses speak of it.
+	Owners []resource.FQN
+}
+
+// Bundle is everything Isthmus owns in one cluster, by object ID. It is shared and never changes.
+type Bundle struct {
+	Cluster string
+	Objects map[string]*Object
+}

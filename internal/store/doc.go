@@ -1,0 +1,2 @@
+// Package store keeps what users declare and what edges observe.
+package store
