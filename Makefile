@@ -1,0 +1,66 @@
+# The two commands that matter are `make demo` and `make test`. Both build what is missing and need root, because
+# the sandbox makes network namespaces. Everything downloaded or built is pinned; engines are cached per version
+# in $ISTHMUS_CACHE (default ~/.cache/isthmus).
+
+SHELL       := /bin/bash
+.DELETE_ON_ERROR:
+export CGO_ENABLED = 0
+export ISTHMUS_CACHE ?= $(HOME)/.cache/isthmus
+
+VERSION     ?= 0.1.0
+GOFLAGS_BIN := -trimpath -ldflags "-s -w -X isthmus.dev/isthmus/internal/version.Version=$(VERSION)"
+STAGE       := build/stage
+DEBIAN      := nftables iptables iproute2 bubblewrap util-linux curl openssl ca-certificates procps
+
+.PHONY: help deps build engines demo test test-unit test-sandbox test-e2e bench vet generate tools clean down
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+deps: ## install the Debian packages that the sandbox needs (needs root)
+	@build/deps $(DEBIAN)
+
+build: ## bin/tctl, bin/server, bin/edge, bin/sandbox
+	@$(STAGE) product build/product "$(VERSION)"
+
+engines: build ## Kubernetes, Istio, etcd, CoreDNS and Envoy, built once per version
+	@$(STAGE) engines bin/sandbox engines build
+
+demo: deps build engines ## two clusters with Istio, a server, an edge in each, and the guide walked through; KEEP=1 leaves it running
+	@build/demo $(if $(KEEP),--keep)
+
+test: deps ## everything that proves the project
+	@$(STAGE) fetch build/fetch
+	@$(MAKE) --no-print-directory build engines
+	@$(MAKE) --no-print-directory test-unit
+	@$(MAKE) --no-print-directory test-sandbox
+	@$(MAKE) --no-print-directory test-e2e
+
+test-unit: ## everything that needs no cluster
+	@$(STAGE) vet build/vet
+	@$(STAGE) unit go test ./...
+
+test-sandbox: build engines ## the sandbox by itself
+	@$(STAGE) sandbox bash -c 'cd sandbox && go test -count=1 ./...'
+
+test-e2e: build engines ## the guide and its failures on two real clusters
+	@$(STAGE) e2e build/e2e
+
+bench: ## figures beside their budgets
+	@build/bench
+
+vet: ## formatting and go vet
+	@build/vet
+
+tools: ## the generators, pinned in tools/go.mod
+	@mkdir -p bin/tools
+	@$(STAGE) tools bash -c 'cd tools && go build -o ../bin/tools/ github.com/bufbuild/buf/cmd/buf google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go'
+
+generate: tools ## make the generated files again
+	@build/generate
+
+down: ## end a sandbox that was left running
+	@bin/sandbox down
+
+clean: ## remove what was built here (not the cached engines)
+	@rm -rf bin dist
