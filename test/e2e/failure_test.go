@@ -146,7 +146,9 @@ spec:
   ports: [{name: http, number: 80, protocol: HTTP}]
 `
 	kubectlApply(t, front, foreign)
-	t.Cleanup(func() { kubectl(t, front, "delete", "se", "-n", "xcp-multicluster", "global-gateway-foreign-tetrate-com", "--ignore-not-found") })
+	t.Cleanup(func() {
+		kubectl(t, front, "delete", "se", "-n", "xcp-multicluster", "global-gateway-foreign-tetrate-com", "--ignore-not-found")
+	})
 	read := func() string {
 		return kubectl(t, front, "get", "se", "-n", "xcp-multicluster", "global-gateway-foreign-tetrate-com", "-o", "jsonpath={.spec} {.metadata.resourceVersion}")
 	}
