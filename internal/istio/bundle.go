@@ -25,3 +25,13 @@ type Bundle struct {
 	Cluster string
 	Objects map[string]*Object
 }
+
+// Change says what became different in the bundle of one cluster from one generation to the next.
+type Change struct {
+	Cluster string
+	// Full means that Put is the whole bundle; otherwise objects that are not named stay as they are.
+	Full bool
+	Put  []*Object
+	// Drop are IDs.
+	Drop []string
+}
