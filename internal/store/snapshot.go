@@ -68,7 +68,8 @@ func (c *Claim) Owner() resource.FQN {
 	return c.Claimants[0].Workspace
 }
 
-// Snapshot is the whole state at one revision. It never changes, and is cheap to keep and to pass around.
+// Snapshot is the whole state at one revision. It never changes, nor does any value in it; it is cheap to keep and
+// to pass around.
 type Snapshot struct {
 	revision int64
 	tree     *btree.Map[Key, any] // never written after the snapshot is handed out
@@ -83,9 +84,15 @@ func NewSnapshot(revision int64, values map[Key]any) *Snapshot {
 	return s
 }
 
-// With is a snapshot at revision with the changes made; a nil value removes its key. s stays as it was.
+// With is a snapshot at revision with the changes made; a nil value removes its key. s stays as it was, and may be
+// used by others at the same time.
 func (s *Snapshot) With(revision int64, changes map[Key]any) *Snapshot {
-	t := s.tree.Copy()
+	if len(changes) == 0 {
+		return &Snapshot{revision: revision, tree: s.tree}
+	}
+	// Copy gives its receiver a new identity, so that two callers at once would race: they copy copies.
+	own := *s.tree
+	t := own.Copy()
 	for k, v := range changes {
 		if v == nil {
 			t.Delete(k)
