@@ -1,0 +1,307 @@
+package apply
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+)
+
+var errNotRead = errors.New("not read yet")
+
+// resources is how kinds are found; *Resources has it.
+type resources interface {
+	Resource(context.Context, schema.GroupVersionKind) (Resource, error)
+	Forget(schema.GroupVersionKind)
+}
+
+// stateStore keeps a State where a new process finds it; *Secrets has it.
+type stateStore interface {
+	Load(context.Context) (*State, error)
+	Save(context.Context, *State) error
+}
+
+// Config says what an Engine needs. Fields without a comment are required.
+type Config struct {
+	Dynamic   dynamic.Interface
+	Resources resources
+	State     stateStore
+	// Report is called after each pass whose result is not the one before, never twice at a time.
+	Report func(Report)
+
+	Manager string        // field manager; "" means isthmus
+	Log     *slog.Logger  // nil discards
+	Workers int           // writes at a time within a wave; 0 means 8
+	Retry   time.Duration // first wait after a failure, doubling to a hundred times it; 0 means 300ms
+	Timeout time.Duration // of one request; 0 means 15s
+	Hold    time.Duration // how long failed puts hold up removals; 0 means 10s
+}
+
+// Outcome says why one object is not as wanted.
+type Outcome int
+
+// Outcomes.
+const (
+	Foreign  Outcome = iota + 1 // somebody else made an object of this name; it is left alone
+	Rejected                    // the API server or a webhook refused it
+	Waiting                     // its namespace or kind does not exist yet
+	Failed                      // anything that is tried again
+)
+
+// NotOK is one object that is not as wanted.
+type NotOK struct {
+	ID      ID
+	Digest  string
+	Outcome Outcome
+	Reason  string
+}
+
+// Report is how a cluster stands to a bundle. Wanted objects that NotOK does not name are as wanted.
+type Report struct {
+	At    Generation
+	Total int
+	NotOK []NotOK // in ID order
+	// Leftover counts objects that are no longer wanted and still there.
+	Leftover int
+	// Wrote counts the writes of the pass.
+	Wrote int
+}
+
+// Engine keeps a cluster as the newest bundle says.
+type Engine struct {
+	cfg     Config
+	watches watches
+	wake    chan struct{}
+
+	mu        sync.Mutex
+	latest    *Bundle // set from outside, maybe not taken up yet
+	current   *Bundle // stored and being applied; nil before the first one: nothing is touched
+	wants     map[ID]*want
+	bad       map[ID]NotOK // objects that cannot even be read
+	inventory map[ID]uint32
+	written   map[ID]written
+	mine      map[types.UID]bool
+	tries     map[ID]*try
+	since     time.Time // when current was taken up
+	reported  *Report
+}
+
+// try is the history of one object that needed more than one attempt.
+type try struct {
+	digest string
+	n      int
+	next   time.Time
+	last   NotOK
+}
+
+// New makes an Engine that does nothing until Run.
+func New(cfg Config) *Engine {
+	cfg.Manager = cmp.Or(cfg.Manager, ManagedBy)
+	cfg.Workers = cmp.Or(cfg.Workers, 8)
+	cfg.Retry = cmp.Or(cfg.Retry, 300*time.Millisecond)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
+	cfg.Hold = cmp.Or(cfg.Hold, 10*time.Second)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{
+		cfg: cfg, wake: make(chan struct{}, 1), inventory: map[ID]uint32{}, written: map[ID]written{},
+		mine: map[types.UID]bool{}, tries: map[ID]*try{},
+	}
+	e.watches = watches{engine: e, absent: map[schema.GroupVersionKind]absence{}, kinds: map[schema.GroupVersionKind]*kindWatch{}}
+	return e
+}
+
+func (e *Engine) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Restore takes up the state that a process before this one left. Call it once, before Run.
+func (e *Engine) Restore(ctx context.Context) error {
+	st, err := e.cfg.State.Load(ctx)
+	if err != nil || st == nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.inventory = st.Inventory
+	e.adopt(st.Bundle)
+	e.latest = st.Bundle
+	return nil
+}
+
+// Bundle is the newest one that was set or restored; nil when there is none.
+func (e *Engine) Bundle() *Bundle {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.latest
+}
+
+// Set makes b what the cluster should be. b has to be complete. It does not wait.
+func (e *Engine) Set(b *Bundle) {
+	e.mu.Lock()
+	e.latest = b
+	e.mu.Unlock()
+	e.poke()
+}
+
+// Run converges until ctx ends. Before the first bundle it touches nothing.
+func (e *Engine) Run(ctx context.Context) error {
+	defer e.watches.wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	storeTries := 0
+	for {
+		wait, err := e.pass(ctx)
+		if err != nil && ctx.Err() == nil {
+			storeTries++
+			wait = e.backoff(storeTries)
+			e.cfg.Log.ErrorContext(ctx, "bundle not taken up", "error", err)
+		} else {
+			storeTries = 0
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-e.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// backoff before attempt n+1.
+func (e *Engine) backoff(n int) time.Duration {
+	d := e.cfg.Retry
+	for range min(n-1, 10) {
+		d *= 2
+	}
+	return min(d, 100*e.cfg.Retry)
+}
+
+// adopt makes b current, and reads only those of its objects that are not as before.
+func (e *Engine) adopt(b *Bundle) {
+	wants, bad := make(map[ID]*want, len(b.Objects)), map[ID]NotOK{}
+	for id, o := range b.Objects {
+		if w := e.wants[id]; w != nil && w.Digest == o.Digest && w.Wave == o.Wave {
+			wants[id] = w
+			continue
+		}
+		w, err := newWant(o)
+		if err != nil {
+			bad[id] = NotOK{ID: id, Digest: o.Digest, Outcome: Rejected, Reason: err.Error()}
+			continue
+		}
+		wants[id] = w
+		e.inventory[id] = o.Wave
+	}
+	e.current, e.wants, e.bad, e.since = b, wants, bad, time.Now()
+}
+
+// takeUp makes the newest bundle current. Its inventory is stored before anything of it exists, so that what a crash
+// leaves half done is still known to be ours; a bundle with the same objects is not stored again.
+func (e *Engine) takeUp(ctx context.Context) error {
+	e.mu.Lock()
+	next, current := e.latest, e.current
+	inventory := maps.Clone(e.inventory)
+	e.mu.Unlock()
+	if next == nil || next == current {
+		return nil
+	}
+	if current == nil || !sameObjects(current, next) {
+		for id, o := range next.Objects {
+			inventory[id] = o.Wave
+		}
+		ctx, cancel := context.WithTimeout(ctx, 2*e.cfg.Timeout)
+		defer cancel()
+		if err := e.cfg.State.Save(ctx, &State{Bundle: next, Inventory: inventory}); err != nil {
+			return fmt.Errorf("store bundle %d: %w", next.At.Revision, err)
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.adopt(next)
+	return nil
+}
+
+func sameObjects(a, b *Bundle) bool {
+	return maps.EqualFunc(a.Objects, b.Objects, func(x, y *Object) bool { return x.Digest == y.Digest && x.Wave == y.Wave })
+}
+
+// pass takes up the newest bundle, brings the cluster to it, reports, and says when it has to be called again at the
+// latest.
+func (e *Engine) pass(ctx context.Context) (time.Duration, error) {
+	if err := e.takeUp(ctx); err != nil {
+		return 0, err
+	}
+	e.mu.Lock()
+	current := e.current
+	e.mu.Unlock()
+	if current == nil {
+		return time.Hour, nil // nothing heard yet is not nothing wanted
+	}
+	missing := e.watch(ctx)
+	p := e.converge(ctx, missing)
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	e.report(Report{At: current.At, Total: len(current.Objects), NotOK: p.notOK(), Leftover: p.leftover, Wrote: p.wrote})
+	return p.wait, nil
+}
+
+// watch makes sure that every kind of the bundle and of the inventory is watched, and returns why some are not.
+func (e *Engine) watch(ctx context.Context) map[schema.GroupVersionKind]error {
+	need := map[schema.GroupVersionKind]bool{namespaceKind(): true}
+	e.mu.Lock()
+	for _, w := range e.wants {
+		need[w.ref.GroupVersionKind] = true
+	}
+	for id := range e.inventory {
+		if ref, err := id.Ref(); err == nil {
+			need[ref.GroupVersionKind] = true
+		}
+	}
+	e.mu.Unlock()
+	missing := map[schema.GroupVersionKind]error{}
+	for gvk := range need {
+		if err := e.watches.need(ctx, gvk); err != nil {
+			missing[gvk] = err
+		}
+	}
+	e.watches.keep(need)
+	e.watches.settle(ctx, 5*time.Second)
+	for gvk := range need {
+		if k := e.watches.of(gvk); k != nil {
+			if err := k.problem(); err != nil {
+				missing[gvk] = err
+			}
+		}
+	}
+	return missing
+}
+
+func (e *Engine) report(r Report) {
+	if p := e.reported; p != nil && p.At == r.At && p.Total == r.Total && p.Leftover == r.Leftover && slices.Equal(p.NotOK, r.NotOK) {
+		return
+	}
+	e.reported = &r
+	if r.Wrote > 0 {
+		e.cfg.Log.Info("applied", "revision", r.At.Revision, "objects", r.Total, "wrote", r.Wrote, "not_ok", len(r.NotOK))
+	}
+	e.cfg.Report(r)
+}
