@@ -122,13 +122,21 @@ func Open(ctx context.Context, log Log, cfg Config) (*DB, error) {
 
 // begin gives the database an epoch when it has none, or when it went back in time.
 func (db *DB) begin(ctx context.Context, restored bool) error {
-	if restored && db.Epoch() != "" {
-		db.cfg.Log.InfoContext(ctx, "database was restored from a copy: a new epoch begins", "revision", db.Snapshot().Revision())
-	}
-	if !restored && db.Epoch() != "" {
+	had := db.Epoch() != ""
+	if had && !restored {
 		return nil
 	}
-	if err := db.NewEpoch(ctx); err != nil {
+	if had {
+		db.cfg.Log.InfoContext(ctx, "database is a copy put in its place: a new epoch begins",
+			"revision", db.Snapshot().Revision())
+	}
+	_, err := db.submit(ctx, func(s *state) (*commit, error) {
+		if s.has(epochKey) && !restored { // another instance was first
+			return nil, nil
+		}
+		return newEpoch(), nil
+	})
+	if err != nil {
 		return fmt.Errorf("begin an epoch: %w", err)
 	}
 	return nil
@@ -176,13 +184,15 @@ func (db *DB) Epoch() string {
 
 // NewEpoch begins a new epoch, as after a restore.
 func (db *DB) NewEpoch(ctx context.Context) error {
-	_, err := db.submit(ctx, func(s *state) (*commit, error) {
-		return &commit{
-			meta:    Meta{Who: "store", Why: "new epoch"},
-			changes: map[Key]any{epochKey: []byte(newID())},
-		}, nil
-	})
+	_, err := db.submit(ctx, func(*state) (*commit, error) { return newEpoch(), nil })
 	return err
+}
+
+func newEpoch() *commit {
+	return &commit{
+		meta:    Meta{Who: "store", Why: "new epoch"},
+		changes: map[Key]any{epochKey: []byte(newID())},
+	}
 }
 
 // Private returns a value that Tx.PutPrivate stored. The caller must not change it.
