@@ -25,6 +25,12 @@ const (
 	IstioTag = engine.Istio
 )
 
+// accessLog is a line of a proxy's log. It names what a multi-cluster call is
+// judged by: the port it arrived on, and the identity of its peer.
+const accessLog = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(:AUTHORITY)%%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS%" +
+	" peer=%DOWNSTREAM_PEER_URI_SAN% local=%DOWNSTREAM_LOCAL_ADDRESS% remote=%DOWNSTREAM_REMOTE_ADDRESS%" +
+	" upstream=%UPSTREAM_HOST% cluster=%UPSTREAM_CLUSTER% sni=%REQUESTED_SERVER_NAME%\n"
+
 // rendered is a manifest on its way.
 type rendered struct {
 	objects []*unstructured.Unstructured
@@ -145,7 +151,8 @@ func (c *Cluster) operator() object {
 			"hub":     IstioHub,
 			"tag":     IstioTag,
 			"meshConfig": object{
-				"accessLogFile": "/dev/stdout",
+				"accessLogFile":   "/dev/stdout",
+				"accessLogFormat": accessLog,
 				"defaultConfig": object{
 					"binaryPath":    "/usr/local/bin/envoy",
 					"proxyMetadata": object{"ISTIO_META_DNS_CAPTURE": "true"},
