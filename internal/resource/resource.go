@@ -20,6 +20,9 @@ type Kind struct {
 	// Plural and Singular are the REST names, for example "ingressgateways" and "ingressgateway". A plural
 	// resolves together with its parent: "settings" stands below organizations, tenants and workspaces.
 	Plural, Singular string
+	// Key is the metadata key with which descendants name it, for example "workspace"; empty for kinds without
+	// descendants. Annotation is the GitOps spelling where that is another one.
+	Key, Annotation string
 	// Short names that tctl accepts, for example "ig".
 	Short []string
 	// Spec makes an empty message of the kind's specification.

@@ -1,0 +1,99 @@
+package resource
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Etag identifies the content of a resource: a quoted base64 of the SHA-256 of its kind, name and specification as
+// JSON with sorted keys. Equal content always has the same etag.
+func Etag(kind *Kind, fqn FQN, spec proto.Message) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n", kind.ID(), fqn)
+	h.Write(SpecJSON(spec))
+	return `"` + base64.StdEncoding.EncodeToString(h.Sum(nil)[:8]) + `"`
+}
+
+// SpecJSON is a message as JSON with sorted keys and no white space; equal messages always give the same bytes.
+func SpecJSON(m proto.Message) []byte { return mustJSON(tree(m.ProtoReflect())) }
+
+// mustJSON encodes what tree made, which JSON can always express.
+func mustJSON(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic(err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// tree is a message as maps, slices and scalars in protobuf's JSON mapping. protojson itself changes its white space
+// at random and keeps field order, so it cannot be hashed.
+func tree(m protoreflect.Message) any {
+	if m.Descriptor().FullName().Parent() == "google.protobuf" {
+		return wellKnown(m)
+	}
+	out := map[string]any{}
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		out[fd.JSONName()] = fieldTree(fd, v)
+		return true
+	})
+	return out
+}
+
+func fieldTree(fd protoreflect.FieldDescriptor, v protoreflect.Value) any {
+	switch {
+	case fd.IsMap():
+		out := map[string]any{}
+		v.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
+			out[k.String()] = scalarTree(fd.MapValue(), v)
+			return true
+		})
+		return out
+	case fd.IsList():
+		out := make([]any, 0, v.List().Len())
+		for i := range v.List().Len() {
+			out = append(out, scalarTree(fd, v.List().Get(i)))
+		}
+		return out
+	}
+	return scalarTree(fd, v)
+}
+
+func scalarTree(fd protoreflect.FieldDescriptor, v protoreflect.Value) any {
+	switch fd.Kind() {
+	case protoreflect.MessageKind, protoreflect.GroupKind:
+		return tree(v.Message())
+	case protoreflect.EnumKind:
+		if e := fd.Enum().Values().ByNumber(v.Enum()); e != nil {
+			return string(e.Name())
+		}
+		return int32(v.Enum())
+	case protoreflect.BytesKind:
+		return base64.StdEncoding.EncodeToString(v.Bytes())
+	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind, protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
+		return v.String() // JSON numbers lose precision
+	}
+	return v.Interface()
+}
+
+// wellKnown is one of protobuf's own types, which have a JSON form of their own.
+func wellKnown(m protoreflect.Message) any {
+	b, err := protojson.Marshal(m.Interface())
+	if err != nil {
+		return fmt.Sprint(m.Interface()) // out of range: Check refuses it, a hash does not need it
+	}
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		panic(err) // protojson wrote it
+	}
+	return v
+}

@@ -1,0 +1,119 @@
+package resource
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+)
+
+// API versions of the kinds.
+const (
+	coreV2    = "api.tsb.tetrate.io/v2"
+	gatewayV2 = "gateway.tsb.tetrate.io/v2"
+
+	// coreGitOpsV2 is how Kubernetes objects spell coreV2.
+	coreGitOpsV2 = "tsb.tetrate.io/v2"
+)
+
+// Kinds are all kinds of the API, parents before their children. It is a table: nobody writes to it.
+var Kinds = []*Kind{
+	{
+		APIVersion: coreV2, Name: "Organization", Plural: "organizations", Singular: "organization",
+		Key: "organization", Short: []string{"org", "to"},
+		Spec: func() proto.Message { return new(tsbv2.Organization) },
+	},
+	{
+		APIVersion: coreV2, Name: "User", Parent: coreV2 + "/Organization", Plural: "users", Singular: "user",
+		Short: []string{"tu"},
+		Spec:  func() proto.Message { return new(tsbv2.User) },
+	},
+	{
+		APIVersion: coreV2, Name: "Cluster", Parent: coreV2 + "/Organization", Plural: "clusters", Singular: "cluster",
+		Key: "cluster", Short: []string{"cs", "tcs"},
+		Spec: func() proto.Message { return new(tsbv2.Cluster) },
+	},
+	{
+		APIVersion: coreV2, Name: "Tenant", Parent: coreV2 + "/Organization", Plural: "tenants", Singular: "tenant",
+		Key: "tenant", Short: []string{"tns", "tt"},
+		Spec: func() proto.Message { return new(tsbv2.Tenant) },
+	},
+	{
+		APIVersion: coreV2, Name: "Workspace", Parent: coreV2 + "/Tenant", Plural: "workspaces", Singular: "workspace",
+		Key: "workspace", Short: []string{"ws", "twk"},
+		Spec: func() proto.Message { return new(tsbv2.Workspace) },
+	},
+	{
+		APIVersion: coreV2, Name: "WorkspaceSetting", Parent: coreV2 + "/Workspace", Plural: "settings", Singular: "setting",
+		Short: []string{"wss", "tws"},
+		Spec:  func() proto.Message { return new(tsbv2.WorkspaceSetting) },
+	},
+	{
+		APIVersion: gatewayV2, Name: "Group", Parent: coreV2 + "/Workspace", Plural: "gatewaygroups", Singular: "group",
+		Key: "group", Annotation: "gatewayGroup", Short: []string{"gg", "tgg", "gatewaygroup"},
+		Spec: func() proto.Message { return new(gatewayv2.Group) },
+	},
+	{
+		APIVersion: gatewayV2, Name: "IngressGateway", Parent: gatewayV2 + "/Group", Plural: "ingressgateways", Singular: "ingressgateway",
+		Short: []string{"ig", "tig"},
+		Spec:  func() proto.Message { return new(gatewayv2.IngressGateway) },
+	},
+}
+
+// ByID returns the kind with an ID, nil when there is none.
+func ByID(id string) *Kind {
+	for _, k := range Kinds {
+		if len(id) == len(k.APIVersion)+1+len(k.Name) && strings.HasPrefix(id, k.APIVersion) && strings.HasSuffix(id, k.Name) {
+			return k
+		}
+	}
+	return nil
+}
+
+// Lookup returns the kinds that a person may mean with a word: a kind ("IngressGateway"), with or without its API
+// version, a plural, a singular or a short name, in any case.
+func Lookup(word string) []*Kind {
+	var found []*Kind
+	for _, k := range Kinds {
+		names := append([]string{k.Name, k.ID(), k.Plural, k.Singular}, k.Short...)
+		if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, word) }) {
+			found = append(found, k)
+		}
+	}
+	return found
+}
+
+// child returns the kind of the children of parent (nil for the root) below a plural, nil when there is none.
+func child(parent *Kind, plural string) *Kind {
+	id := ""
+	if parent != nil {
+		id = parent.ID()
+	}
+	for _, k := range Kinds {
+		if k.Plural == plural && k.Parent == id {
+			return k
+		}
+	}
+	return nil
+}
+
+// Lineage returns the kinds from the root down to k.
+func (k *Kind) Lineage() []*Kind {
+	var line []*Kind
+	for ; k != nil; k = ByID(k.Parent) {
+		line = append(line, k)
+	}
+	slices.Reverse(line)
+	return line
+}
+
+// byEnvelope returns the kind that apiVersion and kind of a document name, nil when it is none of ours.
+func byEnvelope(apiVersion, kind string) *Kind {
+	if apiVersion == coreGitOpsV2 {
+		apiVersion = coreV2
+	}
+	return ByID(apiVersion + "/" + kind)
+}

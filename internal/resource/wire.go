@@ -1,0 +1,52 @@
+package resource
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+)
+
+// New makes a resource with its etag. The specification's output fields are cleared; spec belongs to the resource
+// from now on.
+func New(kind *Kind, fqn FQN, spec proto.Message) *Resource {
+	clearOutput(spec.ProtoReflect())
+	return &Resource{Kind: kind, FQN: fqn, Spec: spec, Etag: Etag(kind, fqn, spec)}
+}
+
+// Pack is a resource as it travels. Its fqn and etag are not repeated in the specification.
+func Pack(r *Resource) (*isthmusv1.Resource, error) {
+	spec, err := anypb.New(r.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("pack %q: %w", r.FQN, err)
+	}
+	return &isthmusv1.Resource{Kind: r.Kind.ID(), Fqn: string(r.FQN), Etag: r.Etag, Revision: r.Revision, Spec: spec}, nil
+}
+
+// Unpack is the inverse of Pack for what comes from outside: the result has a fresh etag and no revision, and only
+// its shape was looked at, see Check. With problems the resource is nil.
+func Unpack(in *isthmusv1.Resource) (*Resource, []Problem) {
+	problem := func(field, format string, args ...any) (*Resource, []Problem) {
+		return nil, []Problem{{Resource: FQN(in.GetFqn()), Field: field, Message: fmt.Sprintf(format, args...)}}
+	}
+	kind := ByID(in.GetKind())
+	if kind == nil {
+		return problem("kind", "there is no kind %q", in.GetKind())
+	}
+	fqn, of, err := ParseFQN(in.GetFqn())
+	switch {
+	case err != nil:
+		return problem("fqn", "%v", err)
+	case of != kind:
+		return problem("fqn", "%q is the name of a %s, not of a %s", fqn, of.Name, kind.Name)
+	}
+	spec := kind.Spec()
+	if in.GetSpec() != nil {
+		if err := in.GetSpec().UnmarshalTo(spec); err != nil {
+			return problem("spec", "%v", err)
+		}
+	}
+	return New(kind, fqn, spec), nil
+}
