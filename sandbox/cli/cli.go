@@ -39,13 +39,17 @@ func Run(ctx context.Context, args []string, out, errout io.Writer) error {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errout)
-	root.AddCommand(
+	root.AddCommand(a.commands()...)
+	return root.ExecuteContext(ctx)
+}
+
+func (a *app) commands() []*cobra.Command {
+	return []*cobra.Command{
 		a.upCommand(), a.downCommand(), a.statusCommand(), a.kubeconfigCommand(), a.execCommand(),
 		a.dnsCommand(), a.trustCommand(), a.imageCommand(), a.cutCommand(), a.healCommand(),
 		a.logsCommand(), a.enginesCommand(),
 		initCommand(), daemonCommand(), enterCommand(),
-	)
-	return root.ExecuteContext(ctx)
+	}
 }
 
 func (a *app) downCommand() *cobra.Command {
