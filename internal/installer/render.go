@@ -1,0 +1,234 @@
+package installer
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"regexp"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/json"
+
+	"isthmus.dev/isthmus/api/install/v1alpha1"
+)
+
+// Labels and annotations of ours.
+const (
+	labelManagedBy = "app.kubernetes.io/managed-by"
+	managedBy      = "isthmus"
+
+	// labelGateway is on the pods of a gateway and nowhere else in the cluster: Gateway.selector matches pods of
+	// every namespace, so that "app" alone could take over somebody else's.
+	labelGateway = "isthmus.dev/gateway"
+
+	// annotationRendered holds the digest of what was rendered, so that a field that is no longer rendered is told
+	// apart from one that the API server added.
+	annotationRendered = "install.tetrate.io/rendered"
+
+	// AnnotationDraining is on the Service of a gateway whose resource was deleted, while it is held: whoever
+	// advertises the gateway's address should stop.
+	AnnotationDraining = "isthmus.dev/draining"
+)
+
+// defaultDrain is how long connections may finish when the resource does not say.
+const defaultDrain = 5 * time.Second
+
+// object is one rendered object.
+type object struct {
+	gvr schema.GroupVersionResource
+	*unstructured.Unstructured
+}
+
+// problem is a mistake in a resource: it becomes a condition.
+type problem struct{ reason, message string }
+
+func (p *problem) Error() string { return p.message }
+
+// name as a Service accepts it; every other kind accepts more.
+var dnsLabel = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+// plan is a resource being rendered.
+type plan struct {
+	kind  kind
+	gw    *v1alpha1.Gateway
+	dep   v1alpha1.Deployment
+	svc   v1alpha1.Service
+	sa    v1alpha1.ServiceAccount
+	drain time.Duration
+}
+
+// render returns the objects that a resource asks for, in the order of creation, or a *problem that says why it makes
+// no sense. The same resource always gives the same objects.
+func render(k kind, gw *v1alpha1.Gateway) ([]object, error) {
+	p, err := newPlan(k, gw)
+	if err != nil {
+		return nil, err
+	}
+	ports, err := p.ports()
+	if err != nil {
+		return nil, err
+	}
+	out := []object{
+		p.object(serviceAccounts, "v1", "ServiceAccount", p.accountName(), p.serviceAccount()),
+		p.object(roles, "rbac.authorization.k8s.io/v1", "Role", gw.Name+"-sds", p.role()),
+		p.object(roleBindings, "rbac.authorization.k8s.io/v1", "RoleBinding", gw.Name+"-sds", p.roleBinding()),
+		p.object(services, "v1", "Service", gw.Name, p.service(ports)),
+		p.object(deployments, "apps/v1", "Deployment", gw.Name, p.deployment()),
+		p.object(disruptionBudgets, "policy/v1", "PodDisruptionBudget", gw.Name, p.disruptionBudget()),
+	}
+	if p.scales() {
+		out = append(out, p.object(autoscalers, "autoscaling/v2", "HorizontalPodAutoscaler", gw.Name, p.autoscaler()))
+	}
+	if err := p.overlay(out); err != nil {
+		return nil, err
+	}
+	for _, o := range out {
+		seal(o)
+	}
+	return out, nil
+}
+
+func newPlan(k kind, gw *v1alpha1.Gateway) (*plan, error) {
+	if !dnsLabel.MatchString(gw.Name) {
+		return nil, &problem{"InvalidName", fmt.Sprintf("metadata.name: %q cannot be the name of a Service.", gw.Name)}
+	}
+	p := &plan{kind: k, gw: gw, drain: defaultDrain}
+	if s := gw.Spec.ConnectionDrainDuration; s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 || d > time.Hour {
+			return nil, &problem{"InvalidSpec", fmt.Sprintf("spec.connectionDrainDuration: %q is no duration between 0s and 1h, such as \"22s\".", s)}
+		}
+		p.drain = d
+	}
+	if ks := gw.Spec.KubeSpec; ks != nil {
+		p.dep = *cmp.Or(ks.Deployment, &v1alpha1.Deployment{})
+		p.svc = *cmp.Or(ks.Service, &v1alpha1.Service{})
+		p.sa = *cmp.Or(ks.ServiceAccount, &v1alpha1.ServiceAccount{})
+	}
+	return p, p.checkAutoscaler()
+}
+
+// object puts identity, labels, and the owner around a body.
+func (p *plan) object(gvr schema.GroupVersionResource, apiVersion, kind, name string, body map[string]any) object {
+	u := &unstructured.Unstructured{Object: body}
+	u.SetAPIVersion(apiVersion)
+	u.SetKind(kind)
+	u.SetNamespace(p.gw.Namespace)
+	u.SetName(name)
+	labels := p.labels()
+	maps.Copy(labels, u.GetLabels())
+	maps.Copy(labels, p.ownLabels())
+	u.SetLabels(labels)
+	yes := true
+	u.SetOwnerReferences([]metav1.OwnerReference{{
+		APIVersion: v1alpha1.APIVersion, Kind: p.kind.name, Name: p.gw.Name, UID: p.gw.UID,
+		Controller: &yes, BlockOwnerDeletion: &yes,
+	}})
+	return object{gvr, u}
+}
+
+// labels are those of the product that this one is compatible with; users select by them.
+func (p *plan) labels() map[string]string {
+	l := map[string]string{
+		"app":                                 p.gw.Name,
+		"istio":                               p.kind.istio,
+		"platform.tetrate.io/component":       "gateways",
+		"platform.tetrate.io/gateway-type":    "unified",
+		"platform.xcp.tetrate.io/application": "xcp-unified-gateway",
+		"platform.xcp.tetrate.io/component":   "gateways",
+		"platform.xcp.tetrate.io/plane":       "data",
+	}
+	gatewayRoles := p.kind.roles
+	if p.gw.Spec.EastWestOnly {
+		gatewayRoles = []string{"eastwest"}
+	}
+	for _, r := range gatewayRoles {
+		l["platform.tetrate.io/"+r] = "enabled"
+	}
+	if p.gw.Spec.Revision != "" {
+		l["istio.io/rev"] = p.gw.Spec.Revision
+	}
+	return l
+}
+
+// ownLabels cannot be overridden: they say whose an object is.
+func (p *plan) ownLabels() map[string]string {
+	return map[string]string{labelManagedBy: managedBy, labelGateway: gatewayLabel(p.gw.Namespace, p.gw.Name)}
+}
+
+// gatewayLabel is unique per namespace and name, and short enough for a label's value.
+func gatewayLabel(namespace, name string) string {
+	full := namespace + "." + name
+	if len(full) <= 63 {
+		return full
+	}
+	sum := sha256.Sum256([]byte(full))
+	return full[:50] + "-" + hex.EncodeToString(sum[:6])
+}
+
+func (p *plan) accountName() string { return p.gw.Name + "-service-account" }
+
+// overlay applies the resource's overlays to the rendered objects.
+func (p *plan) overlay(out []object) error {
+	if p.gw.Spec.KubeSpec == nil {
+		return nil
+	}
+	for i, o := range p.gw.Spec.KubeSpec.Overlays {
+		field := fmt.Sprintf("spec.kubeSpec.overlays[%d]", i)
+		t := find(out, o)
+		if t == nil {
+			return &problem{"InvalidOverlay", fmt.Sprintf("%s: no %s %q is made for this gateway.", field, o.Kind, o.Name)}
+		}
+		before := identity(t)
+		for j, patch := range o.Patches {
+			steps, err := parsePath(patch.Path)
+			var v any
+			if err == nil {
+				v, err = patched(t.Object, steps, patch.Value)
+			}
+			if err != nil {
+				return &problem{"InvalidOverlay", fmt.Sprintf("%s.patches[%d]: %v.", field, j, err)}
+			}
+			t.Object = v.(map[string]any)
+		}
+		if identity(t) != before {
+			return &problem{"InvalidOverlay", fmt.Sprintf("%s: an overlay must leave kind, name, owner and the labels of ours alone.", field)}
+		}
+	}
+	return nil
+}
+
+func find(out []object, o v1alpha1.Overlay) *unstructured.Unstructured {
+	for _, t := range out {
+		if t.GetKind() == o.Kind && t.GetName() == o.Name && (o.APIVersion == "" || t.GetAPIVersion() == o.APIVersion) {
+			return t.Unstructured
+		}
+	}
+	return nil
+}
+
+// identity is what makes an object the one it is, and ours.
+func identity(u *unstructured.Unstructured) string {
+	owners, _, _ := unstructured.NestedFieldNoCopy(u.Object, "metadata", "ownerReferences")
+	return fmt.Sprint(u.GetAPIVersion(), u.GetKind(), u.GetNamespace(), u.GetName(),
+		u.GetLabels()[labelManagedBy], u.GetLabels()[labelGateway], owners)
+}
+
+// seal writes the digest of everything else into the object.
+func seal(o object) {
+	o.Object = normal(o.Object).(map[string]any)
+	// A value that came from JSON can be written as JSON.
+	b, _ := json.Marshal(o.Object)
+	sum := sha256.Sum256(b)
+	a := o.GetAnnotations()
+	if a == nil {
+		a = map[string]string{}
+	}
+	a[annotationRendered] = hex.EncodeToString(sum[:8])
+	o.SetAnnotations(a)
+}
