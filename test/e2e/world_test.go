@@ -187,7 +187,7 @@ func wholePage(ctx context.Context) error {
 	if status != "200" {
 		return fmt.Errorf("status %s", status)
 	}
-	for _, want := range []string{"details@" + back, "reviews@" + back} {
+	for _, want := range []string{"Details served by cluster " + back, "Reviews served by cluster " + back} {
 		if !strings.Contains(body, want) {
 			return fmt.Errorf("the page lacks %q:\n%s", want, body)
 		}
