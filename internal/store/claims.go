@@ -9,6 +9,15 @@ import (
 	"isthmus.dev/isthmus/internal/resource"
 )
 
+// claimKeys are the claims of the package resource as keys.
+func claimKeys(r *resource.Resource) []Key {
+	var keys []Key
+	for _, c := range resource.Claims(r) {
+		keys = append(keys, Key("c/"+c))
+	}
+	return keys
+}
+
 // askKey names a claim and a workspace that asks for it.
 func askKey(claim Key, workspace resource.FQN) Key {
 	return claim + "\x00" + Key(workspace)

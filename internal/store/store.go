@@ -13,17 +13,12 @@ import (
 	"isthmus.dev/isthmus/internal/resource"
 )
 
-// Config says what a DB needs to know besides its Log. Kind, Etag, JSON and Claims are pure functions; the package
-// resource has them.
+// Config adjusts a DB. The zero value is what a server needs. Kind and Claims are pure functions.
 type Config struct {
-	// Kind finds a kind by its ID; nil when there is none.
-	Kind func(id string) *resource.Kind
-	// Etag of a resource.
-	Etag func(*resource.Resource) string
-	// JSON of the specification of a resource, for the history.
-	JSON func(*resource.Resource) ([]byte, error)
+	// Kind finds a kind by its ID, nil when there is none.
+	Kind func(id string) *resource.Kind // nil means resource.ByID
 	// Claims lists what a resource asks for, as keys made by HostClaimKey and NamespaceClaimKey.
-	Claims func(*resource.Resource) []Key // nil: nothing is ever claimed
+	Claims func(*resource.Resource) []Key // nil means those of resource.Claims
 
 	Now    func() time.Time // nil means time.Now
 	Log    *slog.Logger     // nil discards
@@ -80,11 +75,11 @@ type DB struct {
 // Open reads the whole state from the log and starts to follow it. The DB owns the log from now on, also when Open
 // returns an error, and closes it. The first Open of a database gives it its epoch.
 func Open(ctx context.Context, log Log, cfg Config) (*DB, error) {
-	if cfg.Kind == nil || cfg.Etag == nil || cfg.JSON == nil {
-		return nil, errors.Join(errors.New("store.Config needs Kind, Etag and JSON"), log.Close())
+	if cfg.Kind == nil {
+		cfg.Kind = resource.ByID
 	}
 	if cfg.Claims == nil {
-		cfg.Claims = func(*resource.Resource) []Key { return nil }
+		cfg.Claims = claimKeys
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

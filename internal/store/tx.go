@@ -97,7 +97,7 @@ func (tx *Tx) put(r, old *resource.Resource) (Outcome, error) {
 		return Unchanged, fmt.Errorf("put %q: a resource needs a kind, a name and a specification", r.FQN)
 	}
 	n := &resource.Resource{Kind: r.Kind, FQN: r.FQN, Spec: r.Spec, Created: tx.Revision(), Revision: tx.Revision()}
-	n.Etag = tx.cfg.Etag(n)
+	n.Etag = resource.Etag(n.Kind, n.FQN, n.Spec)
 	outcome := Created
 	if old != nil {
 		if old.Etag == n.Etag && old.Kind.ID() == n.Kind.ID() {
@@ -225,12 +225,9 @@ func (tx *Tx) commit(meta Meta) (*commit, error) {
 	if len(tx.changes) == 0 {
 		return nil, nil
 	}
-	history, err := tx.history()
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(tx.changes, claimChanges(tx.base, tx.Revision(), tx.changes, tx.cfg))
-	return &commit{meta: meta, changes: tx.changes, history: history}, nil
+	c := &commit{meta: meta, changes: tx.changes, history: tx.history()}
+	maps.Copy(c.changes, claimChanges(tx.base, tx.Revision(), tx.changes, tx.cfg))
+	return c, nil
 }
 
 // checkParents finds the first resource, in name order, whose parent the commit would lack.
@@ -248,50 +245,32 @@ func (tx *Tx) checkParents() error {
 }
 
 // history lists the changes to resources in name order.
-func (tx *Tx) history() ([]Change, error) {
+func (tx *Tx) history() []Change {
 	var cs []Change
 	for _, k := range slices.Sorted(maps.Keys(tx.changes)) {
 		if k.FQN() == "" {
 			continue
 		}
-		before := tx.base.public.Resource(k.FQN())
 		after, _ := tx.changes[k].(*resource.Resource)
-		c, err := tx.change(before, after)
-		if err != nil {
-			return nil, err
-		}
-		cs = append(cs, c)
+		cs = append(cs, change(tx.base.public.Resource(k.FQN()), after))
 	}
-	return cs, nil
+	return cs
 }
 
-func (tx *Tx) change(before, after *resource.Resource) (c Change, err error) {
-	c.Operation = "UPDATE"
-	if before != nil {
-		c.FQN, c.Kind = before.FQN, before.Kind.ID()
-		if c.Before, err = tx.json(before); err != nil {
-			return c, err
-		}
-	} else {
+// change from one state of a resource to another one; at most one of them is nil.
+func change(before, after *resource.Resource) Change {
+	c := Change{Operation: "UPDATE"}
+	if before == nil {
 		c.Operation = "CREATE"
-	}
-	if after != nil {
-		c.FQN, c.Kind = after.FQN, after.Kind.ID()
-		if c.After, err = tx.json(after); err != nil {
-			return c, err
-		}
 	} else {
+		c.FQN, c.Kind, c.Before = before.FQN, before.Kind.ID(), string(resource.SpecJSON(before.Spec))
+	}
+	if after == nil {
 		c.Operation = "DELETE"
+	} else {
+		c.FQN, c.Kind, c.After = after.FQN, after.Kind.ID(), string(resource.SpecJSON(after.Spec))
 	}
-	return c, nil
-}
-
-func (tx *Tx) json(r *resource.Resource) (string, error) {
-	b, err := tx.cfg.JSON(r)
-	if err != nil {
-		return "", fmt.Errorf("write %q as JSON: %w", r.FQN, err)
-	}
-	return string(b), nil
+	return c
 }
 
 // sameValue compares two values of one key.

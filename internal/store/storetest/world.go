@@ -1,9 +1,6 @@
 package storetest
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -87,30 +83,9 @@ func config() store.Config {
 	}
 	return store.Config{
 		Kind:   func(id string) *resource.Kind { return byID[id] },
-		Etag:   etag,
-		JSON:   specJSON,
 		Claims: claims,
 		Poll:   20 * time.Millisecond,
 	}
-}
-
-func etag(r *resource.Resource) string {
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.Spec)
-	if err != nil {
-		panic(err) // strings made in this package
-	}
-	sum := sha256.Sum256(b)
-	return `"` + base64.StdEncoding.EncodeToString(sum[:6]) + `"`
-}
-
-func specJSON(r *resource.Resource) ([]byte, error) {
-	b, err := protojson.Marshal(r.Spec)
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer // protojson's white space is random on purpose
-	err = json.Compact(&out, b)
-	return out.Bytes(), err
 }
 
 func claims(r *resource.Resource) []store.Key {
@@ -209,11 +184,8 @@ func contents(s *store.Snapshot) map[store.Key]string {
 	for k, v := range s.Prefix("") {
 		switch v := v.(type) {
 		case *resource.Resource:
-			b, err := specJSON(v)
-			if err != nil {
-				b = []byte(err.Error())
-			}
-			out[k] = fmt.Sprintf("%s %s %s created %d changed %d", v.Kind.ID(), v.Etag, b, v.Created, v.Revision)
+			out[k] = fmt.Sprintf("%s %s %s created %d changed %d",
+				v.Kind.ID(), v.Etag, resource.SpecJSON(v.Spec), v.Created, v.Revision)
 		case *isthmusv1.Fact:
 			out[k] = v.GetMesh().GetIstioVersion()
 		case *store.Claim:
