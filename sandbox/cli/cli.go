@@ -57,29 +57,31 @@ func (a *app) downCommand() *cobra.Command {
 		Use:   "down",
 		Short: "End the sandbox and remove everything of it",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.dir.Load()
-			if err != nil {
-				// A killed sandbox leaves files only; "down" removes them too.
-				if rm := a.sweep(); rm != nil {
-					return rm
-				}
-				return err
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
-			defer cancel()
-			if err := daemon.Down(ctx, s); err != nil {
-				return err
-			}
-			// An "up" that was not done yet holds the lock until it has noticed.
-			for {
-				err := a.sweep()
-				if err == nil || ctx.Err() != nil {
-					return err
-				}
-				time.Sleep(50 * time.Millisecond)
-			}
-		},
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.down(cmd.Context()) },
+	}
+}
+
+func (a *app) down(ctx context.Context) error {
+	s, err := a.dir.Load()
+	if err != nil {
+		// A killed sandbox leaves files only; "down" removes them too.
+		if rm := a.sweep(); rm != nil {
+			return rm
+		}
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := daemon.Down(ctx, s); err != nil {
+		return err
+	}
+	// An "up" that was not done yet holds the lock until it has noticed.
+	for {
+		err := a.sweep()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 

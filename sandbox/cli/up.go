@@ -22,18 +22,26 @@ import (
 
 func (a *app) upCommand() *cobra.Command {
 	var r plan.Request
+	var detach bool
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start clusters and return when they are ready",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), r) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.up(cmd.Context(), r); err != nil || detach {
+				return err
+			}
+			<-cmd.Context().Done()
+			return a.down(context.WithoutCancel(cmd.Context()))
+		},
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&r.Clusters, "clusters", []string{"a"}, "names of the clusters")
 	f.IntVar(&r.Nodes, "nodes", 1, "nodes per cluster")
 	f.BoolVar(&r.NoIstio, "no-istio", false, "leave Istio out")
 	f.StringSliceVar(&r.OwnRoot, "own-root", nil, "clusters whose Istio has a root certificate of its own")
-	f.Bool("detach", true, "return when ready; the sandbox always goes on")
+	f.StringToStringVar(&r.Regions, "region", nil, "regions of clusters, as CLUSTER=REGION (default region-1, region-2, …)")
+	f.BoolVar(&detach, "detach", true, "return when ready; with --detach=false wait for Ctrl-C and end the sandbox then")
 	return cmd
 }
 
@@ -124,9 +132,6 @@ func (a *app) build(ctx context.Context, istio bool, say func(string, ...any)) (
 	engines := engine.All()
 	if !istio {
 		engines = slices.DeleteFunc(engines, func(e engine.Engine) bool { return e.Name == "istio" || e.Name == "envoy" })
-	}
-	if _, err := os.Stat(filepath.Join(source, "cmd/sandbox-node/main.go")); err != nil { // TEMPORARY
-		engines = slices.DeleteFunc(engines, func(e engine.Engine) bool { return e.Name == "node" })
 	}
 	b := &engine.Builder{Source: source, Cache: cache, Progress: say}
 	set, err := b.Build(ctx, engines)

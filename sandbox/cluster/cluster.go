@@ -113,8 +113,14 @@ func (c *Cluster) Up(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Balance hands out load-balancer addresses until ctx ends.
-func (c *Cluster) Balance(ctx context.Context) error { return c.balance(ctx) }
+// Balance hands out load-balancer addresses until ctx ends. It may be called
+// before the cluster is up.
+func (c *Cluster) Balance(ctx context.Context) error {
+	if err := c.waitAPI(ctx); err != nil {
+		return err
+	}
+	return c.balance(ctx)
+}
 
 // Ready tells what became ready, and after how long.
 func (c *Cluster) Ready() map[string]string {
@@ -166,10 +172,15 @@ func (c *Cluster) waitAPI(ctx context.Context) error {
 func (c *Cluster) poll(ctx context.Context, what string, ready func() error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 4*time.Minute, errors.New("4 minutes are over"))
 	defer cancel()
+	begin, told := time.Now(), time.Now()
 	for {
 		err := ready()
 		if err == nil {
 			return nil
+		}
+		if time.Since(told) > 15*time.Second {
+			told = time.Now()
+			c.cfg.Progress("cluster %s: still waiting for %s after %.0fs: %v", c.cfg.Plan.Name, what, time.Since(begin).Seconds(), err)
 		}
 		select {
 		case <-ctx.Done():

@@ -168,9 +168,6 @@ func (c *Cluster) nodes(ctx context.Context) error {
 		if err := c.start(ctx, n.Name+"/kube-proxy", n.NetNS, "kube-proxy", []string{"--config=" + conf}); err != nil {
 			return err
 		}
-		if c.cfg.Programs["sandbox-node"] == "" {
-			continue // TEMPORARY
-		}
 		if err := c.start(ctx, n.Name+"/kubelet", n.NetNS, "sandbox-node", c.nodeArgs(n)); err != nil {
 			return err
 		}

@@ -154,7 +154,7 @@ func (c *Cluster) operator() object {
 				"accessLogFile":   "/dev/stdout",
 				"accessLogFormat": accessLog,
 				"defaultConfig": object{
-					"binaryPath":    "/usr/local/bin/envoy",
+					"binaryPath":    "/istio/envoy",
 					"proxyMetadata": object{"ISTIO_META_DNS_CAPTURE": "true"},
 				},
 			},

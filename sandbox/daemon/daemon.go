@@ -162,13 +162,11 @@ func (d *Daemon) up(ctx context.Context, g *errgroup.Group) error {
 			defer ups.Done()
 			return c.Up(ctx)
 		})
+		g.Go(func() error { return c.Balance(ctx) })
 	}
 	ups.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
-	}
-	for _, c := range d.clusters {
-		g.Go(func() error { return c.Balance(ctx) })
 	}
 	return nil
 }

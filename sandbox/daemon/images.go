@@ -1,36 +1,91 @@
 package daemon
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"isthmus.dev/sandbox/cluster"
 	"isthmus.dev/sandbox/image"
 )
 
-// builtinImages fills the image store with what the sandbox itself runs.
+// builtin is an image made from the engines' programs.
+type builtin struct {
+	ref      string
+	files    map[string]string // path in the image → program
+	manifest image.Manifest
+}
+
+// builtins lists what the sandbox itself runs in pods. Istio's images follow
+// the ones that its project publishes: users, entry points and tags.
+func builtins() []builtin {
+	istio := func(name string) string { return cluster.IstioHub + "/" + name + ":" + cluster.IstioTag }
+	const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	return []builtin{
+		{
+			ref:      cluster.CoreDNSImage,
+			files:    map[string]string{"coredns": "coredns"},
+			manifest: image.Manifest{Entrypoint: []string{"/coredns"}},
+		},
+		{
+			ref:      istio("pilot"),
+			files:    map[string]string{"usr/local/bin/pilot-discovery": "pilot-discovery"},
+			manifest: image.Manifest{Entrypoint: []string{"/usr/local/bin/pilot-discovery"}, Env: []string{path}, WorkingDir: "/", User: "1337:1337"},
+		},
+		{
+			// Envoy needs a C library and istio-init needs iptables: both are
+			// the machine's, whose /usr hides the image's, so the programs lie elsewhere.
+			ref: istio("proxyv2"),
+			files: map[string]string{
+				"istio/pilot-agent": "pilot-agent", "istio/envoy": "envoy", "istio/envoy_bootstrap.json": "envoy_bootstrap.json",
+			},
+			manifest: image.Manifest{
+				Entrypoint: []string{"/istio/pilot-agent"},
+				Env:        []string{path, "ISTIO_BOOTSTRAP=/istio/envoy_bootstrap.json"},
+				WorkingDir: "/", User: "1337:1337", HostUsr: true,
+			},
+		},
+	}
+}
+
+// builtinImages fills the image store.
 func builtinImages(b Boot) error {
 	store := image.NewStore(b.Dir.Images())
-	dir := b.Dir.Path("builtin", "coredns")
-	if err := place(b.Programs["coredns"], filepath.Join(dir, "coredns")); err != nil {
-		return err
+	for _, img := range builtins() {
+		if !b.Plan.Istio && img.ref != cluster.CoreDNSImage {
+			continue
+		}
+		// Not the tag: overlayfs does not take a colon in a path.
+		name, _, _ := strings.Cut(filepath.Base(img.ref), ":")
+		dir := b.Dir.Path("builtin", name)
+		for path, program := range img.files {
+			if err := place(b.Programs[program], filepath.Join(dir, path)); err != nil {
+				return fmt.Errorf("image %s: %s: %w", img.ref, program, err)
+			}
+		}
+		manifest, err := json.Marshal(img.manifest)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, image.ManifestName), manifest, 0o644); err != nil {
+			return err
+		}
+		if _, err := store.Link(img.ref, dir); err != nil {
+			return err
+		}
 	}
-	manifest := `{"entrypoint": ["/coredns"]}`
-	if err := os.WriteFile(filepath.Join(dir, image.ManifestName), []byte(manifest), 0o644); err != nil {
-		return err
-	}
-	_, err := store.Link(cluster.CoreDNSImage, dir)
-	return err
+	return nil
 }
 
 // place puts a program into an image: as a second name of the same file where
 // the cache is on the same disk, as a copy otherwise.
 func place(from, to string) error {
 	if from == "" {
-		return fmt.Errorf("%s: its program was not built", filepath.Base(to))
+		return errors.New("it was not built")
 	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
@@ -43,7 +98,11 @@ func place(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, info.Mode().Perm())
 	if err != nil {
 		return err
 	}

@@ -35,10 +35,11 @@ var ErrPlan = errors.New("not a possible sandbox")
 
 // Request is what a user asks for. The zero value of a field has a default.
 type Request struct {
-	Clusters []string // names; empty means one cluster, "a"
-	Nodes    int      // per cluster; 0 means 1
-	NoIstio  bool     // leave Istio out
-	OwnRoot  []string // clusters that get a root certificate of their own
+	Clusters []string          // names; empty means one cluster, "a"
+	Nodes    int               // per cluster; 0 means 1
+	NoIstio  bool              // leave Istio out
+	OwnRoot  []string          // clusters that get a root certificate of their own
+	Regions  map[string]string // cluster → region; without, cluster number k is in region-k
 }
 
 // Plan is the layout of a whole sandbox.
@@ -101,6 +102,13 @@ func New(r Request) (Plan, error) {
 		names[name] = true
 		p.Clusters = append(p.Clusters, newCluster(name, i+1, r.Nodes))
 	}
+	for name, region := range r.Regions {
+		c := p.Cluster(name)
+		if c == nil {
+			return Plan{}, fmt.Errorf("%w: --region names cluster %q, which is not among %s", ErrPlan, name, strings.Join(r.Clusters, ", "))
+		}
+		c.setRegion(region)
+	}
 	for _, name := range r.OwnRoot {
 		c := p.Cluster(name)
 		if c == nil {
@@ -115,7 +123,6 @@ func newCluster(name string, k, nodes int) Cluster {
 	c := Cluster{
 		Name:    name,
 		Index:   k,
-		Region:  fmt.Sprintf("region-%d", k),
 		Network: name,
 		NodeNet: fmt.Sprintf("198.18.%d.0/24", k),
 		PodNet:  fmt.Sprintf("10.%d.0.0/16", 100+k),
@@ -130,12 +137,20 @@ func newCluster(name string, k, nodes int) Cluster {
 			Name:    fmt.Sprintf("node%d", i+1),
 			IP:      fmt.Sprintf("198.18.%d.%d", k, 10+i),
 			PodCIDR: fmt.Sprintf("10.%d.%d.0/24", 100+k, i),
-			Zone:    fmt.Sprintf("region-%d-%c", k, 'a'+i%2),
 			NetNS:   fmt.Sprintf("c%dn%d", k, i+1),
 			Link:    fmt.Sprintf("c%dn%d", k, i+1),
 		})
 	}
+	c.setRegion(fmt.Sprintf("region-%d", k))
 	return c
+}
+
+// setRegion places the cluster; its nodes take turns in two zones.
+func (c *Cluster) setRegion(region string) {
+	c.Region = region
+	for i := range c.Nodes {
+		c.Nodes[i].Zone = fmt.Sprintf("%s-%c", region, 'a'+i%2)
+	}
 }
 
 // Cluster returns the cluster of that name, or nil.

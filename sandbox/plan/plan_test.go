@@ -24,6 +24,7 @@ func TestNew(t *testing.T) {
 		"TooManyNodes": {in: Request{Nodes: 10}, err: ErrPlan},
 		"Negative":     {in: Request{Nodes: -1}, err: ErrPlan},
 		"ForeignRoot":  {in: Request{Clusters: []string{"a"}, OwnRoot: []string{"b"}}, err: ErrPlan},
+		"NoRegion":     {in: Request{Regions: map[string]string{"b": "eu"}}, err: ErrPlan},
 		"TooMany":      {in: Request{Clusters: make([]string, 51)}, err: ErrPlan},
 	} {
 		t.Run(name, func(t *testing.T) {
