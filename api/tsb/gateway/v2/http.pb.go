@@ -825,7 +825,7 @@ var File_tsb_gateway_v2_http_proto protoreflect.FileDescriptor
 
 const file_tsb_gateway_v2_http_proto_rawDesc = "" +
 	"\n" +
-	"\x19tsb/gateway/v2/http.proto\x12\x1ctetrateio.api.tsb.gateway.v2\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x18tsb/types/v2/types.proto\"\xa0\x01\n" +
+	"\x19tsb/gateway/v2/http.proto\x12\x1ctetrateio.api.tsb.gateway.v2\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1atsb/types/v2/options.proto\x1a\x18tsb/types/v2/types.proto\"\xa0\x01\n" +
 	"\vHttpRouting\x12I\n" +
 	"\vcors_policy\x18\x01 \x01(\v2(.tetrateio.api.tsb.gateway.v2.CorsPolicyR\n" +
 	"corsPolicy\x12F\n" +
@@ -862,11 +862,9 @@ const file_tsb_gateway_v2_http_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\aRewrite\x12\x10\n" +
 	"\x03uri\x18\x01 \x01(\tR\x03uri\x12\x1c\n" +
-	"\tauthority\x18\x02 \x01(\tR\tauthority\"\xcd\x01\n" +
-	"\x05Route\x12\xa4\x01\n" +
-	"\x04host\x18\x01 \x01(\tB\x8f\x01\xbaH\x8b\x01\xba\x01\x87\x01\n" +
-	"\n" +
-	"route_host\x12Zmust be \"<namespace>/<service>\", for example \"bookinfo/details.bookinfo.svc.cluster.local\"\x1a\x1dthis.matches('^[^/]+/[^/]+$')R\x04host\x12\x1d\n" +
+	"\tauthority\x18\x02 \x01(\tR\tauthority\"\xaa\x01\n" +
+	"\x05Route\x12\x81\x01\n" +
+	"\x04host\x18\x01 \x01(\tBm\xbaH\x14\xc8\x01\x01r\x0f2\r^[^/]+/[^/]+$\xba\xbb\x18R\"<namespace>/<service>\", for example \"bookinfo/details.bookinfo.svc.cluster.local\"R\x04host\x12\x1d\n" +
 	"\x04port\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x04port\"\xae\x01\n" +
 	"\bRedirect\x12\x10\n" +
 	"\x03uri\x18\x01 \x01(\tR\x03uri\x12\x1c\n" +

@@ -1894,12 +1894,12 @@ const file_tsb_types_v2_auth_proto_rawDesc = "" +
 	"requireJwt\x1a:\n" +
 	"\x05Rules\x121\n" +
 	"\x03jwt\x18\x01 \x03(\v2\x1f.tetrateio.api.tsb.types.v2.JWTR\x03jwtB\b\n" +
-	"\x06config\"\xbc\b\n" +
+	"\x06config\"\xf4\b\n" +
 	"\rAuthorization\x12P\n" +
 	"\bexternal\x18\x01 \x01(\v22.tetrateio.api.tsb.types.v2.Authorization.ExternalH\x00R\bexternal\x12G\n" +
-	"\x05local\x18\x02 \x01(\v2/.tetrateio.api.tsb.types.v2.Authorization.LocalH\x00R\x05local\x1a\xc8\x02\n" +
-	"\bExternal\x12;\n" +
-	"\x03uri\x18\x01 \x01(\tB)\xbaH&\xc8\x01\x01r!2\x1f^(https?|grpcs?)://[^/]+(/.*)?$R\x03uri\x126\n" +
+	"\x05local\x18\x02 \x01(\v2/.tetrateio.api.tsb.types.v2.Authorization.LocalH\x00R\x05local\x1a\x80\x03\n" +
+	"\bExternal\x12s\n" +
+	"\x03uri\x18\x01 \x01(\tBa\xbaH&\xc8\x01\x01r!2\x1f^(https?|grpcs?)://[^/]+(/.*)?$\xba\xbb\x184http://, https://, grpc:// or grpcs:// and host:portR\x03uri\x126\n" +
 	"\x17include_request_headers\x18\x02 \x03(\tR\x15includeRequestHeaders\x127\n" +
 	"\x03tls\x18\x03 \x01(\v2%.tetrateio.api.tsb.types.v2.ClientTLSR\x03tls\x123\n" +
 	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x1f\n" +

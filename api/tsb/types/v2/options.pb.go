@@ -40,6 +40,14 @@ var file_tsb_types_v2_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "bytes,50102,opt,name=instead",
 		Filename:      "tsb/types/v2/options.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*string)(nil),
+		Field:         50103,
+		Name:          "tetrateio.api.tsb.types.v2.shape",
+		Tag:           "bytes,50103,opt,name=shape",
+		Filename:      "tsb/types/v2/options.proto",
+	},
 }
 
 // Extension fields to descriptorpb.FieldOptions.
@@ -52,6 +60,10 @@ var (
 	//
 	// optional string instead = 50102;
 	E_Instead = &file_tsb_types_v2_options_proto_extTypes[1]
+	// shape says in words what a pattern demands.
+	//
+	// optional string shape = 50103;
+	E_Shape = &file_tsb_types_v2_options_proto_extTypes[2]
 )
 
 var File_tsb_types_v2_options_proto protoreflect.FileDescriptor
@@ -60,7 +72,8 @@ const file_tsb_types_v2_options_proto_rawDesc = "" +
 	"\n" +
 	"\x1atsb/types/v2/options.proto\x12\x1atetrateio.api.tsb.types.v2\x1a google/protobuf/descriptor.proto:7\n" +
 	"\x06output\x12\x1d.google.protobuf.FieldOptions\x18\xb5\x87\x03 \x01(\bR\x06output:9\n" +
-	"\ainstead\x12\x1d.google.protobuf.FieldOptions\x18\xb6\x87\x03 \x01(\tR\ainsteadB.Z,isthmus.dev/isthmus/api/tsb/types/v2;typesv2b\x06proto3"
+	"\ainstead\x12\x1d.google.protobuf.FieldOptions\x18\xb6\x87\x03 \x01(\tR\ainstead:5\n" +
+	"\x05shape\x12\x1d.google.protobuf.FieldOptions\x18\xb7\x87\x03 \x01(\tR\x05shapeB.Z,isthmus.dev/isthmus/api/tsb/types/v2;typesv2b\x06proto3"
 
 var file_tsb_types_v2_options_proto_goTypes = []any{
 	(*descriptorpb.FieldOptions)(nil), // 0: google.protobuf.FieldOptions
@@ -68,10 +81,11 @@ var file_tsb_types_v2_options_proto_goTypes = []any{
 var file_tsb_types_v2_options_proto_depIdxs = []int32{
 	0, // 0: tetrateio.api.tsb.types.v2.output:extendee -> google.protobuf.FieldOptions
 	0, // 1: tetrateio.api.tsb.types.v2.instead:extendee -> google.protobuf.FieldOptions
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	0, // [0:2] is the sub-list for extension extendee
+	0, // 2: tetrateio.api.tsb.types.v2.shape:extendee -> google.protobuf.FieldOptions
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	0, // [0:3] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -87,7 +101,7 @@ func file_tsb_types_v2_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsb_types_v2_options_proto_rawDesc), len(file_tsb_types_v2_options_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 2,
+			NumExtensions: 3,
 			NumServices:   0,
 		},
 		GoTypes:           file_tsb_types_v2_options_proto_goTypes,

@@ -803,7 +803,7 @@ var File_tsb_types_v2_types_proto protoreflect.FileDescriptor
 
 const file_tsb_types_v2_types_proto_rawDesc = "" +
 	"\n" +
-	"\x18tsb/types/v2/types.proto\x12\x1atetrateio.api.tsb.types.v2\x1a\x1bbuf/validate/validate.proto\"\xd8\x02\n" +
+	"\x18tsb/types/v2/types.proto\x12\x1atetrateio.api.tsb.types.v2\x1a\x1bbuf/validate/validate.proto\x1a\x1atsb/types/v2/options.proto\"\xd8\x02\n" +
 	"\x18ConfigGenerationMetadata\x12X\n" +
 	"\x06labels\x18\x01 \x03(\v2@.tetrateio.api.tsb.types.v2.ConfigGenerationMetadata.LabelsEntryR\x06labels\x12g\n" +
 	"\vannotations\x18\x02 \x03(\v2E.tetrateio.api.tsb.types.v2.ConfigGenerationMetadata.AnnotationsEntryR\vannotations\x1a9\n" +
@@ -812,10 +812,9 @@ const file_tsb_types_v2_types_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
 	"\x10AnnotationsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcc\x01\n" +
-	"\x11NamespaceSelector\x12\xb6\x01\n" +
-	"\x05names\x18\x01 \x03(\tB\x9f\x01\xbaH\x9b\x01\x92\x01\x97\x01\b\x01\"\x92\x01\xba\x01\x8e\x01\n" +
-	"\x12namespace_selector\x12Gmust be \"<cluster>/<namespace>\", for example \"*/bookinfo\" or \"c1/book*\"\x1a/this.matches('^([*]|[^/*]+)/([*]|[^/*]+[*]?)$')R\x05names\"\xcf\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x01\n" +
+	"\x11NamespaceSelector\x12\x86\x01\n" +
+	"\x05names\x18\x01 \x03(\tBp\xbaH*\x92\x01'\b\x01\"#r!2\x1f^([*]|[^/*]+)/([*]|[^/*]+[*]?)$\xba\xbb\x18?\"<cluster>/<namespace>\", for example \"*/bookinfo\" or \"c1/book*\"R\x05names\"\xcf\x01\n" +
 	"\x10WorkloadSelector\x12$\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\tnamespace\x12Z\n" +
 	"\x06labels\x18\x02 \x03(\v28.tetrateio.api.tsb.types.v2.WorkloadSelector.LabelsEntryB\b\xbaH\x05\x9a\x01\x02\b\x01R\x06labels\x1a9\n" +
@@ -926,6 +925,7 @@ func file_tsb_types_v2_types_proto_init() {
 	if File_tsb_types_v2_types_proto != nil {
 		return
 	}
+	file_tsb_types_v2_options_proto_init()
 	file_tsb_types_v2_types_proto_msgTypes[3].OneofWrappers = []any{
 		(*StringMatch_Exact)(nil),
 		(*StringMatch_Prefix)(nil),
