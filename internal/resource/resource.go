@@ -110,6 +110,8 @@ type Problem struct {
 	Line, Document int
 	// Resource is the FQN, or what is known of it.
 	Resource FQN
+	// Object is what people call it: "IngressGateway bookinfo-gw", or what is known of it.
+	Object string
 	// Field is a JSON path, for example "spec.http[0].port".
 	Field   string
 	Message string

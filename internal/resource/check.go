@@ -1,0 +1,168 @@
+package resource
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	"buf.build/go/protovalidate"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+)
+
+// maxFQN bounds full names: they become keys and file names.
+const maxFQN = 1024
+
+// Check returns what is wrong with the text of a resource, all of it, in field order; none when it is well formed. It
+// looks at no other resource. Every door calls it, so it also refuses what only binary clients can send.
+func Check(r *Resource) []Problem {
+	var problems []Problem
+	fqn, kind, err := ParseFQN(string(r.FQN))
+	switch {
+	case err != nil:
+		problems = append(problems, Problem{Field: "fqn", Message: err.Error()})
+	case kind != r.Kind:
+		problems = append(problems, Problem{Field: "fqn", Message: fmt.Sprintf("%q is the name of a %s, not of a %s", fqn, kind.Name, r.Kind.Name)})
+	case len(fqn) > maxFQN:
+		problems = append(problems, Problem{Field: "fqn", Message: fmt.Sprintf("is longer than %d characters", maxFQN)})
+	}
+	problems = append(problems, checkSpec(r)...)
+	for i := range problems {
+		problems[i].Resource = r.FQN
+		problems[i].Object = r.Kind.Name + " " + r.FQN.Name()
+	}
+	return problems
+}
+
+// checkSpec checks all but the name.
+func checkSpec(r *Resource) []Problem {
+	c := &checker{}
+	c.annotated(r.Spec)
+	c.message(r.Spec.ProtoReflect(), "spec")
+	switch spec := r.Spec.(type) {
+	case *tsbv2.Workspace:
+		c.selector(spec.GetNamespaceSelector(), "spec.namespaceSelector")
+	case *tsbv2.Cluster:
+		c.cluster(spec)
+	case *gatewayv2.Group:
+		c.selector(spec.GetNamespaceSelector(), "spec.namespaceSelector")
+	case *gatewayv2.IngressGateway:
+		c.gateway(spec)
+	}
+	slices.SortStableFunc(c.problems, func(a, b Problem) int { return strings.Compare(a.Field, b.Field) })
+	return c.problems
+}
+
+// checker gathers problems.
+type checker struct{ problems []Problem }
+
+// at reports a problem, once per field: what the annotations said already is not said again in other words.
+func (c *checker) at(field, format string, args ...any) {
+	if !slices.ContainsFunc(c.problems, func(p Problem) bool { return p.Field == field }) {
+		c.problems = append(c.problems, Problem{Field: field, Message: fmt.Sprintf(format, args...)})
+	}
+}
+
+// annotated checks the rules that stand in the protos.
+func (c *checker) annotated(m proto.Message) {
+	err := protovalidate.Validate(m)
+	if err == nil {
+		return
+	}
+	invalid, ok := errors.AsType[*protovalidate.ValidationError](err)
+	if !ok {
+		c.at("spec", "%v", err) // a rule that cannot be evaluated is a mistake of ours; a test compiles them all
+		return
+	}
+	for _, v := range invalid.Violations {
+		path, oneof := jsonPath(m.ProtoReflect().Descriptor(), v.Proto.GetField())
+		message := strings.TrimPrefix(v.Proto.GetMessage(), "value ")
+		switch {
+		case oneof != nil:
+			message = "needs one of " + oneofNames(oneof)
+		case strings.HasSuffix(v.Proto.GetRuleId(), ".pattern") && v.FieldDescriptor != nil:
+			if shape := proto.GetExtension(v.FieldDescriptor.Options(), typesv2.E_Shape).(string); shape != "" {
+				message = "must be " + shape
+			}
+		}
+		c.at(path, "%s", message)
+	}
+}
+
+// jsonPath spells the path of a violation as people write it. A violation of a oneof is one of its message.
+func jsonPath(desc protoreflect.MessageDescriptor, path *validate.FieldPath) (string, protoreflect.OneofDescriptor) {
+	out := "spec"
+	for _, e := range path.GetElements() {
+		if desc == nil {
+			break
+		}
+		fd := desc.Fields().ByName(protoreflect.Name(e.GetFieldName()))
+		if fd == nil {
+			return out, desc.Oneofs().ByName(protoreflect.Name(e.GetFieldName()))
+		}
+		out += "." + fd.JSONName()
+		switch e.Subscript.(type) {
+		case *validate.FieldPathElement_Index:
+			out += fmt.Sprintf("[%d]", e.GetIndex())
+		case *validate.FieldPathElement_StringKey:
+			out = mapPath(out, e.GetStringKey())
+		}
+		if desc = fd.Message(); fd.IsMap() {
+			desc = fd.MapValue().Message()
+		}
+	}
+	return out, nil
+}
+
+// Warnings are about what is well formed but should be written in another way.
+func Warnings(r *Resource) []Problem {
+	var warnings []Problem
+	deprecated(r.Spec.ProtoReflect(), "spec", func(field, instead string) {
+		warnings = append(warnings, Problem{
+			Resource: r.FQN, Object: r.Kind.Name + " " + r.FQN.Name(), Field: field, Message: "is deprecated: use " + instead,
+		})
+	})
+	slices.SortFunc(warnings, func(a, b Problem) int { return strings.Compare(a.Field, b.Field) })
+	return warnings
+}
+
+func deprecated(m protoreflect.Message, path string, say func(field, instead string)) {
+	eachField(m, path, func(fd protoreflect.FieldDescriptor, _ protoreflect.Value, at string) {
+		if instead := insteadOf(fd); instead != "" {
+			say(at, instead)
+		}
+	}, func(sub protoreflect.Message, at string) { deprecated(sub, at, say) })
+}
+
+// eachField calls field for every field of a message that is set, and message for every message in it.
+func eachField(m protoreflect.Message, path string,
+	field func(fd protoreflect.FieldDescriptor, v protoreflect.Value, at string), message func(m protoreflect.Message, at string),
+) {
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		at := path + "." + fd.JSONName()
+		field(fd, v, at)
+		switch {
+		case fd.IsMap():
+			if fd.MapValue().Message() != nil {
+				v.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
+					message(v.Message(), mapPath(at, k.String()))
+					return true
+				})
+			}
+		case fd.Message() == nil:
+		case fd.IsList():
+			for i := range v.List().Len() {
+				message(v.List().Get(i).Message(), fmt.Sprintf("%s[%d]", at, i))
+			}
+		default:
+			message(v.Message(), at)
+		}
+		return true
+	})
+}

@@ -1,0 +1,133 @@
+package resource
+
+import (
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+)
+
+var (
+	// labelKey and labelValue are what Kubernetes accepts; anything else would fail in the clusters.
+	labelKey   = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+	labelValue = regexp.MustCompile(`^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$`)
+	headerName = regexp.MustCompile("^:?[-A-Za-z0-9!#$%&'*+.^_`|~]+$")
+)
+
+// message checks what holds for a message wherever it stands.
+func (c *checker) message(m protoreflect.Message, path string) {
+	if len(m.GetUnknown()) > 0 {
+		c.at(path, "has a field that this version does not know")
+	}
+	switch m := m.Interface().(type) {
+	case *durationpb.Duration:
+		if !m.IsValid() || m.AsDuration() < 0 {
+			c.at(path, "must not be negative or longer than 290 years")
+		}
+		return
+	case *typesv2.StringMatch:
+		if _, err := regexp.Compile(m.GetRegex()); err != nil {
+			c.at(path+".regex", "is not a regular expression in RE2 syntax: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		}
+	case *typesv2.ConfigGenerationMetadata:
+		c.labels(m.GetLabels(), path+".labels")
+		for k := range m.GetAnnotations() {
+			if !labelKey.MatchString(k) {
+				c.at(mapPath(path+".annotations", k), "is not an annotation key of Kubernetes")
+			}
+		}
+	case *typesv2.WorkloadSelector:
+		if m.GetNamespace() != "" && !dnsLabel.MatchString(m.GetNamespace()) {
+			c.at(path+".namespace", "%q is not a namespace name", m.GetNamespace())
+		}
+		c.labels(m.GetLabels(), path+".labels")
+	case *tsbv2.EastWestGatewaySetting_ExposedService:
+		c.labels(m.GetServiceLabels(), path+".serviceLabels")
+	case *typesv2.RegionalFailover:
+		if m.GetFrom() != "" && m.GetFrom() == m.GetTo() {
+			c.at(path+".to", "is the same region as from")
+		}
+	case *typesv2.ServerTLS:
+		c.serverTLS(m, path)
+	}
+	eachField(m, path, func(fd protoreflect.FieldDescriptor, v protoreflect.Value, at string) {
+		c.values(fd, v, at)
+	}, c.message)
+}
+
+// values checks what YAML cannot express and binary can: numbers that no enum has, texts that are not UTF-8.
+func (c *checker) values(fd protoreflect.FieldDescriptor, v protoreflect.Value, at string) {
+	switch {
+	case fd.IsMap():
+	case fd.IsList() && fd.Kind() == protoreflect.EnumKind:
+		for i := range v.List().Len() {
+			c.enum(fd, v.List().Get(i).Enum(), at)
+		}
+	case fd.IsList():
+	case fd.Kind() == protoreflect.EnumKind:
+		c.enum(fd, v.Enum(), at)
+	case fd.Kind() == protoreflect.StringKind:
+		if s := v.String(); strings.ContainsRune(s, 0) || !utf8.ValidString(s) {
+			c.at(at, "has characters that are no text")
+		}
+	}
+}
+
+func (c *checker) enum(fd protoreflect.FieldDescriptor, n protoreflect.EnumNumber, at string) {
+	if fd.Enum().Values().ByNumber(n) == nil {
+		c.at(at, "must be %s, not %d", want(fd), n)
+	}
+}
+
+func (c *checker) labels(labels map[string]string, path string) {
+	for k, v := range labels {
+		if !labelKey.MatchString(k) {
+			c.at(mapPath(path, k), "is not a label key of Kubernetes")
+		} else if !labelValue.MatchString(v) {
+			c.at(mapPath(path, k), "%q is not a label value of Kubernetes", v)
+		}
+	}
+}
+
+// selector checks the patterns of namespaces one by one; their form is checked by annotation.
+func (c *checker) selector(s *typesv2.NamespaceSelector, path string) {
+	seen := map[string]int{}
+	for i, n := range s.GetNames() {
+		at := path + ".names[" + itoa(i) + "]"
+		cluster, namespace, _ := strings.Cut(n, "/")
+		prefix := strings.TrimSuffix(namespace, "*")
+		switch first, again := seen[n]; {
+		case again:
+			c.at(at, "%q is there twice, first in names[%d]", n, first)
+		case cluster != "*" && !dnsLabel.MatchString(cluster):
+			c.at(at, "%q is not the name of a cluster", cluster)
+		case prefix != "" && !dnsLabel.MatchString(prefix) && !dnsLabel.MatchString(prefix+"x"):
+			c.at(at, "%q is not the name of a namespace", namespace)
+		}
+		if _, again := seen[n]; !again {
+			seen[n] = i
+		}
+	}
+}
+
+func (c *checker) cluster(s *tsbv2.Cluster) {
+	if n := s.GetNetwork(); n != "" && !labelValue.MatchString(n) {
+		c.at("spec.network", "%q is not a label value of Kubernetes", n)
+	}
+	c.labels(s.GetLabels(), "spec.labels")
+	if d := s.GetTrustDomain(); d != "" && !hostname.MatchString(d) {
+		c.at("spec.trustDomain", "%q is not a DNS name", d)
+	}
+	seen := map[string]bool{}
+	for i, k := range s.GetServiceAccount().GetKeys() {
+		if seen[k.GetId()] {
+			c.at("spec.serviceAccount.keys["+itoa(i)+"].id", "%q is there twice", k.GetId())
+		}
+		seen[k.GetId()] = true
+	}
+}
