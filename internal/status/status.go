@@ -117,7 +117,7 @@ func (v View) passive(r *resource.Resource) bool {
 func (v View) own(r *resource.Resource) *isthmusv1.ResourceStatus {
 	s := &isthmusv1.ResourceStatus{Fqn: string(r.FQN), Kind: r.Kind.ID(), Etag: r.Etag}
 	if r.Revision > v.Compiled {
-		s.Status, s.Message = Accepted, "Stored; not compiled yet"
+		s.Status, s.Message = Accepted, notCompiled
 		return s
 	}
 	conditions := v.Conditions(r.FQN)
@@ -365,3 +365,32 @@ func wire(c resource.Condition) *isthmusv1.Condition {
 	}
 	return out
 }
+
+// StoredEvent is the type of the first event of every content.
+const StoredEvent = "TSB_ACCEPTED"
+
+// Event is the type of the transition that led to a status, in TSB's words.
+func Event(s *isthmusv1.ResourceStatus) string {
+	switch s.GetStatus() {
+	case Failed:
+		for _, c := range s.GetClusters() {
+			if c.GetState() == FailedThere {
+				return "XCP_ERRORED"
+			}
+		}
+		return "XCP_REJECTED"
+	case Ready:
+		if len(s.GetClusters()) > 0 {
+			return "XCP_APPLIED"
+		}
+	case Partial:
+		return "XCP_PARTIALLY_APPLIED"
+	}
+	if s.GetMessage() == notCompiled {
+		return StoredEvent
+	}
+	return "XCP_ACCEPTED"
+}
+
+// notCompiled is the message of a resource that was stored a moment ago.
+const notCompiled = "Stored; not compiled yet"
