@@ -64,7 +64,17 @@ func (u *usageError) Unwrap() error { return u.error }
 // newRoot builds the whole command tree: one line per verb.
 func newRoot(e *env) *cobra.Command {
 	root := group("tctl", "Manage Isthmus: many Istio clusters from one place",
+		newValidate(e),
 		newVersion(e),
+		newLogin(e),
+		newWhoAmI(e),
+		newConfig(e),
+		newApply(e),
+		newGet(e),
+		newEdit(e),
+		newDelete(e),
+		newStatus(e),
+		newInstall(e),
 		newX(e),
 	)
 	root.Long = "tctl speaks to an Isthmus server, and checks and translates configuration without one."
@@ -81,8 +91,13 @@ func newRoot(e *env) *cobra.Command {
 }
 
 // newX holds the commands whose form may still change.
-func newX(*env) *cobra.Command {
-	x := group("experimental", "Commands whose form may still change")
+func newX(e *env) *cobra.Command {
+	x := group("experimental", "Commands whose form may still change",
+		newStatus(e),
+		newWait(e),
+		newAudit(e),
+		newServiceAccount(e),
+	)
 	x.Aliases = []string{"x"}
 	return x
 }

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	"isthmus.dev/isthmus/internal/resource"
+)
+
+// scope says where in the tree a name on the command line is. Keys are plurals of kinds.
+type scope map[string]*string
+
+// scopeFlags adds the flags that place a resource, one per kind of owner.
+func scopeFlags(cmd *cobra.Command) scope {
+	f := cmd.Flags()
+	s := scope{}
+	add := func(plural, flag, short, text string) {
+		v := new(string)
+		f.StringVarP(v, flag, short, "", text)
+		s[plural] = v
+	}
+	add("organizations", "org", "", "organization (default that of the user, or the only one there is)")
+	add("tenants", "tenant", "", "tenant (default that of the user)")
+	add("workspaces", "workspace", "w", "workspace")
+	add("gatewaygroups", "gatewaygroup", "l", "gateway group")
+	f.VarP((*scopeAlias)(s["gatewaygroups"]), "group", "g", "group")
+	return s
+}
+
+// scopeAlias is a second spelling of a flag.
+type scopeAlias string
+
+func (a *scopeAlias) String() string     { return string(*a) }
+func (a *scopeAlias) Set(s string) error { *a = scopeAlias(s); return nil }
+func (a *scopeAlias) Type() string       { return "string" }
+
+// fill puts in what the user of the profile has as defaults, and the organization when there is only one.
+func (s scope) fill(ctx context.Context, c *client) error {
+	*s["organizations"] = cmp.Or(*s["organizations"], c.account.Org)
+	*s["tenants"] = cmp.Or(*s["tenants"], c.account.Tenant)
+	if *s["organizations"] != "" {
+		return nil
+	}
+	res, err := c.List(ctx, &isthmusv1.ListRequest{Plural: "organizations"})
+	if err != nil {
+		return err
+	}
+	if n := len(res.GetResources()); n != 1 {
+		return &usageError{fmt.Errorf("there are %d organizations: say which with --org", n)}
+	}
+	*s["organizations"] = resource.FQN(res.GetResources()[0].GetFqn()).Name()
+	return nil
+}
+
+// parent is the FQN of the owner of resources of a kind. With some owners left out it is the closest one that is
+// known, and partly is true.
+func (s scope) parent(k *resource.Kind) (fqn resource.FQN, partly bool, missing string) {
+	line := k.Lineage()
+	for _, owner := range line[:len(line)-1] {
+		v := s[owner.Plural]
+		if v == nil || *v == "" {
+			return fqn, true, flagOf(owner)
+		}
+		fqn = fqn.Child(owner.Plural, *v)
+	}
+	return fqn, false, ""
+}
+
+func flagOf(k *resource.Kind) string {
+	switch k.Plural {
+	case "organizations":
+		return "--org"
+	case "gatewaygroups":
+		return "--gatewaygroup"
+	}
+	return "--" + strings.ToLower(k.Name)
+}
+
+// fqn is the full name of a resource on the command line, which may be an FQN already.
+func (s scope) fqn(k *resource.Kind, name string) (resource.FQN, error) {
+	if strings.Contains(name, "/") {
+		fqn, of, err := resource.ParseFQN(name)
+		if err == nil && of != k {
+			err = fmt.Errorf("%q is the name of a %s", name, of.Name)
+		}
+		if err != nil {
+			return "", &usageError{err}
+		}
+		return fqn, nil
+	}
+	parent, partly, missing := s.parent(k)
+	if partly {
+		return "", &usageError{fmt.Errorf("%s %q needs %s", k.Name, name, missing)}
+	}
+	fqn, _, err := resource.ParseFQN(string(parent.Child(k.Plural, name)))
+	if err != nil {
+		return "", &usageError{err}
+	}
+	return fqn, nil
+}
+
+// kindOf finds the kind that a word means.
+func kindOf(word string) (*resource.Kind, error) {
+	found := resource.Lookup(word)
+	switch len(found) {
+	case 0:
+		var all []string
+		for _, k := range resource.Kinds {
+			all = append(all, strings.ToLower(k.Name))
+		}
+		return nil, &usageError{fmt.Errorf("there is no kind %q; there are %s", word, strings.Join(all, ", "))}
+	case 1:
+		return found[0], nil
+	}
+	var ids []string
+	for _, k := range found {
+		ids = append(ids, k.ID())
+	}
+	return nil, &usageError{fmt.Errorf("%q can be %s", word, strings.Join(ids, " or "))}
+}
+
+// completeKind offers kinds as the first argument.
+func completeKind(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var words []string
+	for _, k := range resource.Kinds {
+		words = append(words, strings.ToLower(k.Name))
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
