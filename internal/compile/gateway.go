@@ -1,0 +1,290 @@
+package compile
+
+import (
+	"slices"
+	"strings"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/store"
+)
+
+const intentGateways = "u/intent/gateway/"
+
+// gatewayLayer looks at a gateway in one cluster: its pods, its Service, and what its routes lead to.
+func gatewayLayer() *layer {
+	return &layer{
+		name: "gateway",
+		unitOf: func(key string) string {
+			if rest, ok := strings.CutPrefix(key, "u/place/"); ok {
+				return rest
+			}
+			return ""
+		},
+		root:   func(unit string) string { return "u/place/" + unit },
+		derive: deriveGateway,
+	}
+}
+
+// scene is a gateway in a cluster while it is derived.
+type scene struct {
+	r       *Reads
+	out     *output
+	plan    *plan
+	cluster cluster
+	pods    []*isthmusv1.Workload
+	// services select the pods; main is the one that other clusters call.
+	services []*isthmusv1.Service
+	main     *isthmusv1.Service
+}
+
+func deriveGateway(r *Reads, unit string, out *output) {
+	p, _ := r.get("u/place/" + unit).(*plan)
+	name, _, _ := strings.Cut(unit, "/")
+	c, known := r.get(clustersPrefix + name).(cluster)
+	if p == nil || !known {
+		return
+	}
+	s := &scene{r: r, out: out, plan: p, cluster: c}
+	s.findPods()
+	s.findServices()
+	gw := &intent.Gateway{
+		Key:       intent.GatewayKey{Cluster: name, FQN: p.FQN},
+		Workspace: p.Workspace.Name(), Group: p.FQN.Parent().Name(),
+		Namespace: p.Namespace, Name: p.FQN.Name(),
+		Servers:  p.Servers,
+		Hosts:    s.nameHosts(s.resolve()),
+		Metadata: p.Metadata,
+	}
+	selector, ok := s.selector()
+	gw.Selector = selector
+	if ok && len(gw.Servers) > 0 {
+		out.put(intentGateways+unit, gw)
+	}
+	if c.Known {
+		s.checkServers()
+	}
+	s.offer(ok)
+}
+
+func (s *scene) say(c resource.Condition) { s.out.say(s.plan.FQN, in(s.cluster.Name, c)) }
+
+func (s *scene) fact(id string) *isthmusv1.Fact {
+	f, _ := s.r.get(string(store.FactKey(s.cluster.Name, id))).(*isthmusv1.Fact)
+	return f
+}
+
+// facts of one kind in one namespace, or with a prefix such as "node//" of the cluster, in order.
+func (s *scene) facts(prefix string) []*isthmusv1.Fact {
+	var fs []*isthmusv1.Fact
+	for _, v := range s.r.prefix(string(store.FactKey(s.cluster.Name, prefix))) {
+		if f, ok := v.(*isthmusv1.Fact); ok {
+			fs = append(fs, f)
+		}
+	}
+	return fs
+}
+
+func (s *scene) findPods() {
+	for _, f := range s.facts("workload/" + s.plan.Namespace + "/") {
+		if w := f.GetWorkload(); subset(s.plan.Labels, w.GetLabels()) {
+			s.pods = append(s.pods, w)
+		}
+	}
+	if len(s.pods) == 0 && s.cluster.Known {
+		s.say(no(reasonNoWorkload, "workloadSelector.labels", "Namespace %q has no gateway pods with the labels of the workload selector.", s.plan.Namespace))
+	}
+}
+
+// findServices finds those that select the pods. The one that other clusters call has port 15443, and an address.
+func (s *scene) findServices() {
+	for _, f := range s.facts("service/" + s.plan.Namespace + "/") {
+		svc := f.GetService()
+		if len(svc.GetSelector()) == 0 || !slices.ContainsFunc(s.pods, func(w *isthmusv1.Workload) bool { return subset(svc.GetSelector(), w.GetLabels()) }) {
+			continue
+		}
+		s.services = append(s.services, svc)
+		if s.main == nil || score(svc) > score(s.main) {
+			s.main = svc
+		}
+	}
+}
+
+func score(svc *isthmusv1.Service) int {
+	n := 0
+	if portOf(svc, intent.MTLSPort) != nil {
+		n += 8
+	}
+	switch svc.GetType() {
+	case "LoadBalancer":
+		n += 2
+	case "NodePort":
+		n++
+	}
+	if len(svc.GetExternalAddresses()) > 0 {
+		n += 4
+	}
+	return n
+}
+
+// portOf finds a port of a Service by its number, or else by its target.
+func portOf(svc *isthmusv1.Service, number uint32) *isthmusv1.Service_Port {
+	for _, p := range svc.GetPorts() {
+		if p.GetNumber() == number {
+			return p
+		}
+	}
+	for _, p := range svc.GetPorts() {
+		if p.GetTargetPort() == itoa(number) {
+			return p
+		}
+	}
+	return nil
+}
+
+// selector is that of the Istio Gateway. The label that Isthmus gives to the pods of each gateway that it installs is
+// added where the pods have it, because Istio matches selectors in all namespaces. False means that the gateway must
+// not be configured: it would take over somebody else's pods.
+func (s *scene) selector() (map[string]string, bool) {
+	own := ""
+	for i, w := range s.pods {
+		v := w.GetLabels()[intent.GatewayLabel]
+		if i > 0 && v != own {
+			own = ""
+			break
+		}
+		own = v
+	}
+	if own != "" {
+		return withLabel(s.plan.Labels, intent.GatewayLabel, own), true
+	}
+	for _, f := range s.facts("workload/") {
+		if w := f.GetWorkload(); w.GetNamespace() != s.plan.Namespace && subset(s.plan.Labels, w.GetLabels()) {
+			s.say(no(reasonSelectorShared, "workloadSelector.labels", "The labels also match the gateway pods of %q in namespace %q; nothing is configured.", w.GetName(), w.GetNamespace()))
+			return s.plan.Labels, false
+		}
+	}
+	return s.plan.Labels, true
+}
+
+// checkServers says what the servers miss in the cluster.
+func (s *scene) checkServers() {
+	if len(s.pods) > 0 && len(s.services) == 0 {
+		s.say(no(reasonNoService, "workloadSelector", "No Service in namespace %q selects the gateway's pods.", s.plan.Namespace))
+	}
+	for i, srv := range s.plan.Servers {
+		field := s.plan.Fields[i]
+		if srv.TLS != nil && srv.TLS.Secret != "" && s.fact("secret/"+s.plan.Namespace+"/"+srv.TLS.Secret) == nil {
+			s.say(no(reasonSecretMissing, field+".tls.secretName", "Secret %q does not exist in namespace %q.", srv.TLS.Secret, s.plan.Namespace))
+		}
+		if len(s.services) > 0 {
+			s.checkPort(field+".port", srv.Port)
+		}
+	}
+}
+
+func (s *scene) checkPort(field string, number uint32) {
+	targets := map[string]string{}
+	var first *isthmusv1.Service
+	for _, svc := range s.services {
+		p := portOf(svc, number)
+		if p == nil {
+			continue
+		}
+		if first == nil {
+			first = svc
+		}
+		target := p.GetTargetPort()
+		if target == "" || target == "0" {
+			target = itoa(p.GetNumber())
+		}
+		targets[target] = svc.GetName()
+		if len(targets) > 1 {
+			s.say(no(reasonAmbiguous, field, "Services %q and %q in namespace %q send port %d to different target ports.", first.GetName(), svc.GetName(), s.plan.Namespace, number))
+			return
+		}
+	}
+	if first == nil {
+		s.say(no(reasonPortMissing, field, "Service %q in namespace %q has no port %d.", s.main.GetName(), s.plan.Namespace, number))
+	}
+}
+
+// resolve looks at the destinations of routes, and returns the hosts with what cannot be allowed replaced.
+func (s *scene) resolve() []intent.GatewayHost {
+	hosts, own := s.plan.Hosts, false
+	for _, ref := range s.plan.Refs {
+		if s.plan.Privileged || owns(s.r, s.plan.Workspace, s.cluster.Name, ref.Namespace) {
+			s.checkDestination(ref)
+			continue
+		}
+		s.say(no(reasonNamespaceForeign, ref.Field+".host", "Namespace %q does not belong to workspace %q; requests are answered with 503.", ref.Namespace, s.plan.Workspace))
+		if !own {
+			hosts, own = cloneHosts(hosts), true
+		}
+		refuse(&hosts[ref.Host], ref)
+	}
+	if own {
+		for i := range hosts {
+			hosts[i].Pass = slices.DeleteFunc(hosts[i].Pass, isRefused)
+			hosts[i].TCP = slices.DeleteFunc(hosts[i].TCP, isRefused)
+		}
+	}
+	return hosts
+}
+
+// refuse keeps a rule's match, so that its requests do not fall to a later rule, and takes its destination away.
+func refuse(h *intent.GatewayHost, ref destinationRef) {
+	switch ref.Kind {
+	case kindHTTP:
+		route := &h.HTTP[ref.Index]
+		route.To, route.Rewrite = nil, nil
+		route.Direct = &intent.Direct{Status: 503}
+	case "pass":
+		h.Pass[ref.Index] = intent.Forward{}
+	case "tcp":
+		h.TCP[ref.Index] = intent.Forward{}
+	}
+}
+
+func isRefused(f intent.Forward) bool { return f.To.Host == "" }
+
+// checkDestination says whether a service of the cluster exists and has the port.
+func (s *scene) checkDestination(ref destinationRef) {
+	if ref.Service == "" || !s.cluster.Known {
+		return
+	}
+	svc := s.fact("service/" + ref.Namespace + "/" + ref.Service).GetService()
+	switch {
+	case svc == nil:
+		s.say(no(reasonUnknownService, ref.Field+".host", "Service %q does not exist in namespace %q.", ref.Service, ref.Namespace))
+	case ref.Port == 0 && len(svc.GetPorts()) > 1:
+		s.say(no(reasonUnknownPort, ref.Field+".port", "Service %q in namespace %q has several ports: choose one.", ref.Service, ref.Namespace))
+	case ref.Port != 0 && !slices.ContainsFunc(svc.GetPorts(), func(p *isthmusv1.Service_Port) bool { return p.GetNumber() == ref.Port }):
+		s.say(no(reasonUnknownPort, ref.Field+".port", "Service %q in namespace %q has no port %d.", ref.Service, ref.Namespace, ref.Port))
+	}
+}
+
+// nameHosts gives each host the name that its objects have in the gateway's namespace.
+func (s *scene) nameHosts(hosts []intent.GatewayHost) []intent.GatewayHost {
+	hosts = slices.Clone(hosts)
+	for i := range hosts {
+		h := &hosts[i]
+		h.Name = hostName(s.r, h.Host)
+		if first := s.firstGateway(h.Host); first != "" && first != s.plan.FQN {
+			h.Name += "-" + shortHash(s.plan.FQN.Name())
+		}
+	}
+	return hosts
+}
+
+// firstGateway is the first gateway of the same group that has the host: it has the name without a suffix.
+func (s *scene) firstGateway(host string) resource.FQN {
+	for key := range s.r.prefix(hostClaimPrefix(host)) {
+		fqn := resource.FQN(strings.TrimPrefix(key, hostClaimPrefix(host)))
+		if fqn.Parent() == s.plan.FQN.Parent() {
+			return fqn
+		}
+	}
+	return ""
+}

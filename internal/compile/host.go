@@ -1,0 +1,195 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/store"
+)
+
+const intentHosts = "u/intent/host/"
+
+// hostLayer gathers what all gateways in all clusters do for one global host.
+func hostLayer() *layer {
+	return &layer{
+		name: "host",
+		unitOf: func(key string) string {
+			rest, ok := strings.CutPrefix(key, "u/expose/")
+			if !ok {
+				return ""
+			}
+			host, _, _ := strings.Cut(rest, "/")
+			return host
+		},
+		root:   exposePrefix,
+		derive: deriveHost,
+	}
+}
+
+func deriveHost(r *Reads, host string, out *output) {
+	var exposed []exposure
+	offers := map[resource.FQN][]offered{}
+	for key, v := range r.prefix(exposePrefix(host)) {
+		switch v := v.(type) {
+		case exposure:
+			exposed = append(exposed, v)
+		case offered:
+			fqn := resource.FQN(strings.TrimSuffix(strings.TrimPrefix(key, exposePrefix(host)), "/"+v.Cluster))
+			offers[fqn] = append(offers[fqn], v)
+		}
+	}
+	if len(exposed) == 0 {
+		return
+	}
+	kind := kindTCP
+	for _, e := range exposed {
+		if importance(e.Kind) > importance(kind) {
+			kind = e.Kind
+		}
+	}
+	h := &intent.Host{
+		Host: host, Name: hostName(r, host),
+		Workspace: exposed[0].Workspace.Name(), Metadata: exposed[0].Metadata,
+		Failover: failoverOf(r, exposed[0].Workspace),
+	}
+	var all []offered
+	for _, e := range exposed {
+		if e.Kind != kind {
+			out.say(e.FQN, no(reasonNotGlobal, "", "Host %q is global as a host of kind %q of another gateway.", host, kind))
+			continue
+		}
+		h.Owners = append(h.Owners, e.FQN)
+		h.Ports = mergePorts(h.Ports, hostPorts(e))
+		all = append(all, offers[e.FQN]...)
+	}
+	for _, o := range all {
+		h.SubjectAltNames = append(h.SubjectAltNames, o.Identities...)
+	}
+	slices.Sort(h.SubjectAltNames)
+	h.SubjectAltNames = slices.Compact(h.SubjectAltNames)
+	h.Forms = formsOf(h, all)
+	if kind == kindTCP {
+		sayDNSCapture(r, h, out)
+	}
+	out.put(intentHosts+host, h)
+}
+
+// importance orders kinds: a host that gateways expose in several ways is global in the most useful one.
+func importance(kind string) int {
+	switch kind {
+	case kindHTTP:
+		return 2
+	case kindTLS:
+		return 1
+	}
+	return 0
+}
+
+func mergePorts(ports, more []intent.HostPort) []intent.HostPort {
+	for _, p := range more {
+		if !slices.Contains(ports, p) {
+			ports = append(ports, p)
+		}
+	}
+	slices.SortFunc(ports, func(a, b intent.HostPort) int { return int(a.Number) - int(b.Number) })
+	return ports
+}
+
+// formsOf makes one form for each class of clusters without a gateway of the host, and one for each cluster with one.
+func formsOf(h *intent.Host, all []offered) map[string]*intent.Form {
+	forms := map[string]*intent.Form{intent.ClassForm(""): form(h, all, "", false)}
+	if slices.ContainsFunc(all, func(o offered) bool { return hasNetwork(o.Remote) || hasNetwork(o.Local) }) {
+		forms[intent.ClassForm(networkClass)] = form(h, all, "", true)
+	}
+	for _, o := range all {
+		if _, done := forms[o.Cluster]; !done && len(o.Local) > 0 {
+			forms[o.Cluster] = form(h, all, o.Cluster, hasNetwork(o.Local))
+		}
+	}
+	return forms
+}
+
+func hasNetwork(es []intent.Endpoint) bool { return len(es) > 0 && es[0].Network != "" }
+
+// form is the host as seen by one cluster, or by those that have no gateway of it. Only endpoints that serve all ports
+// are in it: Istio would call the others on a port that nobody asked for.
+func form(h *intent.Host, all []offered, own string, networks bool) *intent.Form {
+	f := &intent.Form{}
+	for _, o := range all {
+		es := o.Remote
+		if o.Cluster == own {
+			es = o.Local
+		}
+		for _, e := range es {
+			if len(e.Ports) < len(h.Ports) {
+				continue
+			}
+			if !networks {
+				e.Network = ""
+			}
+			f.Endpoints = append(f.Endpoints, e)
+			f.Local = f.Local || e.Local
+		}
+	}
+	slices.SortFunc(f.Endpoints, func(a, b intent.Endpoint) int {
+		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Address, b.Address))
+	})
+	// Two gateways of one host in a cluster may share their pods, and so their Service.
+	f.Endpoints = slices.CompactFunc(f.Endpoints, func(a, b intent.Endpoint) bool {
+		return a.Cluster == b.Cluster && a.Service == b.Service && a.Address == b.Address
+	})
+	return f
+}
+
+// sayDNSCapture names the clusters in which nobody can call a TCP host by name.
+func sayDNSCapture(r *Reads, h *intent.Host, out *output) {
+	for _, v := range r.prefix(clustersPrefix) {
+		c, ok := v.(cluster)
+		if !ok || !c.Known || c.DNSCapture {
+			continue
+		}
+		for _, fqn := range h.Owners {
+			out.say(fqn, in(c.Name, no(reasonNoDNSCapture, "tcp", "TCP host %q cannot be called in the cluster: its sidecars do not answer DNS.", h.Host)))
+		}
+	}
+}
+
+// failoverOf is what the workspace's settings say, the first one in name order that says anything.
+func failoverOf(r *Reads, workspace resource.FQN) intent.Failover {
+	prefix := string(store.ChildPrefix(workspace, "settings"))
+	for _, v := range r.prefix(prefix) {
+		res, _ := v.(*resource.Resource)
+		if res == nil {
+			continue
+		}
+		spec, _ := res.Spec.(*tsbv2.WorkspaceSetting)
+		f := spec.GetFailoverSettings()
+		regions := f.GetRegionalFailover()
+		if len(regions) == 0 {
+			regions = spec.GetRegionalFailover() //nolint:staticcheck // old input
+		}
+		if f == nil && len(regions) == 0 {
+			continue
+		}
+		out := intent.Failover{Priority: f.GetFailoverPriority()}
+		for _, x := range regions {
+			out.Regions = append(out.Regions, intent.Region{From: x.GetFrom(), To: x.GetTo()})
+		}
+		if len(out.Priority) == 0 && f != nil {
+			switch f.GetTopologyChoice() {
+			case typesv2.FailoverSettings_NONE:
+				// The choice is NONE also when nobody chose; regions say that somebody wants an order.
+				out.Off = len(out.Regions) == 0 && f.GetAutomaticLoadBalancing() == nil
+			case typesv2.FailoverSettings_LOCALITY:
+				out.Priority = []string{"topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"}
+			}
+		}
+		return out
+	}
+	return intent.Failover{}
+}

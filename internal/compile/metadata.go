@@ -1,0 +1,126 @@
+package compile
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
+)
+
+func itoa[T int | uint32](n T) string { return strconv.FormatInt(int64(n), 10) }
+
+// setFields lists the fields of a message that are set, in JSON spelling, without some; one level deeper for messages, so
+// that the path says what it is about.
+func setFields(m proto.Message, without ...string) []string {
+	var fields []string
+	m.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		name := fd.JSONName()
+		switch {
+		case slices.Contains(without, name):
+		case fd.IsList():
+			for i := range v.List().Len() {
+				fields = append(fields, name+"["+itoa(i)+"]")
+			}
+		case fd.Message() != nil && !fd.IsMap():
+			inner := setFields(v.Message().Interface(), "fqn", "displayName", "description", "etag", "configGenerationMetadata")
+			for _, f := range inner {
+				fields = append(fields, name+"."+f)
+			}
+			if len(inner) == 0 {
+				fields = append(fields, name)
+			}
+		default:
+			fields = append(fields, name)
+		}
+		return true
+	})
+	return fields
+}
+
+// What Kubernetes takes as label and annotation keys, and as label values.
+var (
+	metadataName   = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+	metadataPrefix = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+)
+
+// metadataOf is what a resource wants on the generated objects.
+func metadataOf(spec proto.Message) *typesv2.ConfigGenerationMetadata {
+	m, _ := spec.(interface {
+		GetConfigGenerationMetadata() *typesv2.ConfigGenerationMetadata
+	})
+	if m == nil {
+		return nil
+	}
+	return m.GetConfigGenerationMetadata()
+}
+
+func metadataProblems(spec proto.Message) []resource.Condition {
+	m := metadataOf(spec)
+	var cs []resource.Condition
+	for _, k := range slices.Sorted(maps.Keys(m.GetLabels())) {
+		if why := labelProblem(k, m.GetLabels()[k]); why != "" {
+			cs = append(cs, no(reasonInvalidMetadata, "configGenerationMetadata.labels", "Label %q is left out: %s.", k, why))
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(m.GetAnnotations())) {
+		if why := keyProblem(k); why != "" {
+			cs = append(cs, no(reasonInvalidMetadata, "configGenerationMetadata.annotations", "Annotation %q is left out: %s.", k, why))
+		}
+	}
+	return cs
+}
+
+func labelProblem(key, value string) string {
+	if value != "" && !metadataName.MatchString(value) {
+		return fmt.Sprintf("%q is not a label value", value)
+	}
+	return keyProblem(key)
+}
+
+func keyProblem(key string) string {
+	prefix, name, ok := strings.Cut(key, "/")
+	if !ok {
+		prefix, name = "", key
+	}
+	switch {
+	case !metadataName.MatchString(name) || ok && !metadataPrefix.MatchString(prefix):
+		return "it is not a key"
+	// istio.io/rev would make istiod ignore the object, and the managed-by label tells ours from others.
+	case key == "app.kubernetes.io/managed-by", key == "istio.io/rev", prefix == "isthmus.dev", prefix == "tsb.tetrate.io", prefix == "xcp.tetrate.io":
+		return "the key belongs to Isthmus"
+	}
+	return ""
+}
+
+// mergeMetadata combines what several resources want; later ones win.
+func mergeMetadata(specs ...proto.Message) intent.Metadata {
+	var m intent.Metadata
+	for _, s := range specs {
+		for k, v := range metadataOf(s).GetLabels() {
+			if labelProblem(k, v) == "" {
+				if m.Labels == nil {
+					m.Labels = map[string]string{}
+				}
+				m.Labels[k] = v
+			}
+		}
+		for k, v := range metadataOf(s).GetAnnotations() {
+			if keyProblem(k) == "" {
+				if m.Annotations == nil {
+					m.Annotations = map[string]string{}
+				}
+				m.Annotations[k] = v
+			}
+		}
+	}
+	return m
+}

@@ -1,0 +1,396 @@
+package compile
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/store"
+)
+
+// plan is a gateway's configuration before any cluster was looked at. It is shared by the clusters and never changes.
+type plan struct {
+	FQN, Workspace resource.FQN
+	Privileged     bool
+	Namespace      string
+	Labels         map[string]string
+	Servers        []intent.Server
+	// Fields of the servers, in their order.
+	Fields []string
+	Hosts  []intent.GatewayHost
+	Refs   []destinationRef
+	// Exposed are the hosts that can be called from within the mesh.
+	Exposed  []exposure
+	Metadata intent.Metadata
+}
+
+// destinationRef says where a destination stands in Hosts, and where in the specification.
+type destinationRef struct {
+	Field     string
+	Namespace string
+	// Service is its name, empty when the destination is no service of a cluster.
+	Service string
+	Port    uint32
+	Server  string
+	Host    int
+	// Kind is "http", "pass" or "tcp"; Index counts in that list of the host.
+	Kind  string
+	Index int
+}
+
+// exposure is what a gateway offers to callers in the mesh under one host.
+type exposure struct {
+	Host      string
+	FQN       resource.FQN
+	Workspace resource.FQN
+	Kind      string
+	// Ports of passthrough and TCP hosts.
+	Ports    []uint32
+	Metadata intent.Metadata
+}
+
+// Kinds of exposures, in the order in which they win.
+const (
+	kindHTTP = "http"
+	kindTLS  = "tls"
+	kindTCP  = "tcp"
+)
+
+func placePrefix(cluster string) string { return "u/place/" + cluster + "/" }
+
+func exposePrefix(host string) string { return "u/expose/" + host + "/" }
+
+// placementLayer decides which servers of a gateway hold, and in which clusters.
+func placementLayer() *layer {
+	return &layer{
+		name: "placement",
+		unitOf: func(key string) string {
+			if fqn := store.Key(key).FQN(); fqn.Plural() == "ingressgateways" {
+				return string(fqn)
+			}
+			return ""
+		},
+		root:   func(unit string) string { return string(store.ResourceKey(resource.FQN(unit))) },
+		derive: derivePlacement,
+	}
+}
+
+func derivePlacement(r *Reads, unit string, out *output) {
+	fqn := resource.FQN(unit)
+	spec, _ := specOf(r, fqn).(*gatewayv2.IngressGateway)
+	workspace, _ := specOf(r, fqn.Ancestor("workspaces")).(*tsbv2.Workspace)
+	group, _ := specOf(r, fqn.Parent()).(*gatewayv2.Group)
+	if spec == nil {
+		return
+	}
+	if fqn.Ancestor("workspaces") != "" && workspace == nil {
+		out.say(fqn, no(reasonParentMissing, "", "Workspace %q does not exist.", fqn.Ancestor("workspaces")))
+	}
+	if workspace == nil || group == nil {
+		return // the resource layer says that the group is missing
+	}
+	if group.GetConfigMode() == typesv2.ConfigMode_DIRECT {
+		out.say(fqn, no(reasonDirectGroup, "", "Group %q is in DIRECT mode.", fqn.Parent()))
+		return
+	}
+	p := &plan{
+		FQN: fqn, Workspace: fqn.Ancestor("workspaces"), Privileged: workspace.GetPrivileged(),
+		Namespace: spec.GetWorkloadSelector().GetNamespace(),
+		Labels:    spec.GetWorkloadSelector().GetLabels(),
+		Metadata:  mergeMetadata(workspace, group, spec),
+	}
+	admitted := admit(r, p, spec, out)
+	fillPlan(p, admitted, out)
+	for _, e := range p.Exposed {
+		out.put(exposePrefix(e.Host)+string(fqn), e)
+	}
+	place(r, p, out)
+}
+
+func specOf(r *Reads, fqn resource.FQN) proto.Message {
+	res, _ := r.get(string(store.ResourceKey(fqn))).(*resource.Resource)
+	if res == nil {
+		return nil
+	}
+	return res.Spec
+}
+
+// admit returns the servers that hold, and notes the hosts that the gateway exposes even while a server does not.
+func admit(r *Reads, p *plan, spec *gatewayv2.IngressGateway, out *output) []*server {
+	var admitted []*server
+	for i, s := range servers(spec) {
+		if s.port == intent.MTLSPort {
+			out.say(p.FQN, no(reasonReservedPort, s.field+".port", "Port %d of server %q is reserved for calls from within the mesh.", s.port, s.name))
+			continue
+		}
+		if owner := hostOwner(r, s.host); owner != p.Workspace {
+			out.say(p.FQN, no(reasonHostTaken, s.field+".hostname", "Host %q already belongs to %q.", s.host, owner))
+			continue
+		}
+		expose(p, s, out)
+		if c, conflict := conflictOf(r, p, s, i); conflict {
+			out.say(p.FQN, c)
+			continue
+		}
+		if guarded(p.FQN, s, out) {
+			continue
+		}
+		admitted = append(admitted, s)
+	}
+	return admitted
+}
+
+// hostOwner is the workspace that exposed a host first.
+func hostOwner(r *Reads, host string) resource.FQN {
+	var best rank
+	for _, v := range r.prefix(hostClaimPrefix(host)) {
+		if at := v.(rank); best.FQN == "" || at.before(best) {
+			best = at
+		}
+	}
+	return best.FQN
+}
+
+// guarded says whether a server asks for a protection that is not translated. Such a server is not exposed: nobody
+// may pass where the author meant that some may not.
+func guarded(fqn resource.FQN, s *server, out *output) bool {
+	if s.http == nil {
+		return false
+	}
+	closed := false
+	say := func(field string, set, closes bool) {
+		if !set {
+			return
+		}
+		path := s.field + "." + field
+		if closes {
+			closed = true
+			out.say(fqn, no(reasonNotTranslated, path, "The field %s is not translated; server %q is not exposed, because it would be open to all.", path, s.name))
+			return
+		}
+		out.say(fqn, no(reasonNotTranslated, path, "The field %s is not translated.", path))
+	}
+	h := s.http
+	say("authentication", h.GetAuthentication() != nil, true)
+	say("authorization", h.GetAuthorization() != nil, true)
+	say("xxxOldAuthentication", h.GetXxxOldAuthentication() != nil, true) //nolint:staticcheck // old input
+	say("xxxOldAuthorization", h.GetXxxOldAuthorization() != nil, true)   //nolint:staticcheck // old input
+	say("rateLimiting", h.GetRateLimiting() != nil, false)
+	return closed
+}
+
+// conflictOf finds the first other server that cannot be true together with s. It is the server at order in its own gateway.
+func conflictOf(r *Reads, p *plan, s *server, order int) (resource.Condition, bool) {
+	group := p.FQN.Parent()
+	var best *listener
+	why := ""
+	look := func(prefix, what string) {
+		for _, v := range r.prefix(prefix) {
+			l := v.(listener)
+			earlier := cmp.Or(cmp.Compare(l.FQN, p.FQN), cmp.Compare(l.Order, order)) < 0
+			if earlier && samePods(l.Labels, p.Labels) && (best == nil || l.FQN < best.FQN) {
+				best, why = &l, what
+			}
+		}
+	}
+	look(listenerHostKey(group, p.Namespace, s.port, s.host), "has the same port and host")
+	for _, class := range []string{"http", "tls", "tcp"} {
+		if class != s.class() || class == "tcp" {
+			look(listenerClassKey(group, p.Namespace, s.port, class), "has the port with another protocol")
+		}
+	}
+	if best == nil {
+		return resource.Condition{}, false
+	}
+	return no(reasonServerConflict, s.field, "Server %q (port %d, host %q) is left out: server %q of %q %s.", s.name, s.port, s.host, best.Server, best.FQN, why), true
+}
+
+// samePods says whether pods that one selector matches are all matched by the other.
+func samePods(a, b map[string]string) bool {
+	return subset(a, b) || subset(b, a)
+}
+
+func subset(a, b map[string]string) bool {
+	for k, v := range a {
+		if w, ok := b[k]; !ok || v != w {
+			return false
+		}
+	}
+	return true
+}
+
+// expose notes that the mesh can call a host, unless it cannot.
+func expose(p *plan, s *server, out *output) {
+	if strings.Contains(s.host, "*") {
+		out.say(p.FQN, no(reasonNotGlobal, s.field+".hostname", "Host %q has a wildcard: it is exposed at the gateway, and cannot be called by name from within the mesh.", s.host))
+		return
+	}
+	kind := kindHTTP
+	switch s.protocol {
+	case intent.Passthrough:
+		kind = kindTLS
+	case intent.TCP, intent.TCPTLS:
+		kind = kindTCP
+	}
+	for i := range p.Exposed {
+		e := &p.Exposed[i]
+		if e.Host != s.host {
+			continue
+		}
+		if e.Kind != kind {
+			out.say(p.FQN, no(reasonNotGlobal, s.field, "Host %q is global as a host of kind %q; server %q is exposed at the gateway only.", s.host, e.Kind, s.name))
+		} else if kind != kindHTTP && !slices.Contains(e.Ports, s.port) {
+			e.Ports = append(e.Ports, s.port)
+			slices.Sort(e.Ports)
+		}
+		return
+	}
+	e := exposure{Host: s.host, FQN: p.FQN, Workspace: p.Workspace, Kind: kind, Metadata: p.Metadata}
+	if kind != kindHTTP {
+		e.Ports = []uint32{s.port}
+	}
+	p.Exposed = append(p.Exposed, e)
+}
+
+// place publishes the plan for each cluster where the group reaches the namespace of the workload selector.
+func place(r *Reads, p *plan, out *output) {
+	org := p.FQN.Ancestor("organizations")
+	scope := groupScope(p.Workspace)
+	placed, selected, foreign := false, false, resource.FQN("")
+	for key, v := range r.prefix(clusterNamesPrefix) {
+		name := strings.TrimPrefix(key, clusterNamesPrefix)
+		if v.(resource.FQN) != org || !selects(r, scope, p.FQN.Parent(), name, p.Namespace) {
+			continue
+		}
+		selected = true
+		if !owns(r, p.Workspace, name, p.Namespace) {
+			foreign = cmp.Or(ownerOf(r, workspaceScope, name, p.Namespace), "nobody")
+			continue
+		}
+		if ownerOf(r, scope, name, p.Namespace) != p.FQN.Parent() || !namespaceThere(r, name, p.Namespace) {
+			continue
+		}
+		placed = true
+		out.put(placePrefix(name)+string(p.FQN), p)
+	}
+	switch {
+	case placed:
+	case selected && foreign != "":
+		out.say(p.FQN, no(reasonNamespaceForeign, "workloadSelector.namespace", "Namespace %q does not belong to workspace %q, but to %q.", p.Namespace, p.Workspace, foreign))
+	case !anyPattern(r, scope, p.FQN.Parent(), p.Namespace):
+		out.say(p.FQN, no(reasonNamespaceForeign, "workloadSelector.namespace", "Namespace %q is not selected by group %q.", p.Namespace, p.FQN.Parent()))
+	default:
+		out.say(p.FQN, no(reasonNotPlaced, "workloadSelector.namespace", "No cluster that the group selects has a namespace %q.", p.Namespace))
+	}
+}
+
+// selects says whether the group itself selects a namespace of a cluster.
+func selects(r *Reads, scope string, group resource.FQN, cluster, namespace string) bool {
+	for _, q := range patternsOf(r, scope, group, namespace) {
+		if q.matches(cluster, namespace) {
+			return true
+		}
+	}
+	return false
+}
+
+func anyPattern(r *Reads, scope string, group resource.FQN, namespace string) bool {
+	for _, q := range patternsOf(r, scope, group, namespace) {
+		if matchName(q.Namespace, namespace) {
+			return true
+		}
+	}
+	return false
+}
+
+func patternsOf(r *Reads, scope string, group resource.FQN, namespace string) []pattern {
+	var ps []pattern
+	for _, key := range []string{scope + "/=" + namespace + "/" + string(group), scope + "/*/" + string(group)} {
+		if s, ok := r.get(key).(selection); ok {
+			ps = append(ps, s.Patterns...)
+		}
+	}
+	return ps
+}
+
+// namespaceThere says whether a cluster has a namespace; in a cluster that has not reported it may.
+func namespaceThere(r *Reads, cluster, namespace string) bool {
+	mesh, _ := r.get(string(store.FactKey(cluster, "mesh//"))).(*isthmusv1.Fact)
+	if mesh == nil {
+		return true
+	}
+	ns, _ := r.get(string(store.FactKey(cluster, "namespace//"+namespace))).(*isthmusv1.Fact)
+	return ns != nil && !ns.GetNamespace().GetTerminating()
+}
+
+// fillPlan makes the servers and the routes of their hosts.
+func fillPlan(p *plan, admitted []*server, out *output) {
+	internal := internalServers(admitted)
+	byHost := map[string]int{}
+	for _, s := range admitted {
+		p.Fields = append(p.Fields, s.field)
+		p.Servers = append(p.Servers, intent.Server{
+			Name: s.name, Port: s.port, Protocol: s.protocol, Host: s.host,
+			TLS: serverTLS(s.tls), Internal: internal[s.host] == s,
+		})
+		i, ok := byHost[s.host]
+		if !ok {
+			i = len(p.Hosts)
+			byHost[s.host] = i
+			p.Hosts = append(p.Hosts, intent.GatewayHost{Host: s.host})
+		}
+		ports := []uint32{s.port}
+		if internal[s.host] == s {
+			ports = append(ports, intent.MTLSPort)
+		}
+		addRoutes(p, i, s, ports, out)
+	}
+}
+
+// internalServers picks, for each host, the server at which calls from within the mesh end: the first one that forwards
+// anything, so that one which only redirects to HTTPS does not win. What is passed through has none.
+func internalServers(admitted []*server) map[string]*server {
+	picked := map[string]*server{}
+	for _, s := range admitted {
+		if s.protocol == intent.Passthrough || strings.Contains(s.host, "*") {
+			continue
+		}
+		if was := picked[s.host]; was == nil || !forwards(was) && forwards(s) {
+			picked[s.host] = s
+		}
+	}
+	return picked
+}
+
+func forwards(s *server) bool {
+	return s.route != nil || slices.ContainsFunc(s.http.GetRouting().GetRules(), func(rule *gatewayv2.HttpRule) bool {
+		return rule.GetRoute() != nil
+	})
+}
+
+// withHosts is p with its hosts' routes replaced; p is shared and stays as it was.
+func cloneHosts(hosts []intent.GatewayHost) []intent.GatewayHost {
+	hosts = slices.Clone(hosts)
+	for i := range hosts {
+		hosts[i].HTTP = slices.Clone(hosts[i].HTTP)
+		hosts[i].Pass = slices.Clone(hosts[i].Pass)
+		hosts[i].TCP = slices.Clone(hosts[i].TCP)
+	}
+	return hosts
+}
+
+// withLabel is labels with one more; labels is shared and stays as it was.
+func withLabel(labels map[string]string, key, value string) map[string]string {
+	labels = maps.Clone(labels)
+	labels[key] = value
+	return labels
+}

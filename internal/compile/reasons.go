@@ -1,0 +1,112 @@
+package compile
+
+import (
+	"fmt"
+
+	"isthmus.dev/isthmus/internal/resource"
+)
+
+// Types of conditions.
+const (
+	// Accepted: the resource may do what it says.
+	Accepted = "Accepted"
+	// Resolved: what it refers to was found.
+	Resolved = "Resolved"
+	// Supported: the field is translated.
+	Supported = "Supported"
+	// Effective: it has the effect that it was written for.
+	Effective = "Effective"
+)
+
+// Reason documents one reason of conditions.
+type Reason struct {
+	Type, Name, Doc string
+}
+
+// Reasons of conditions, beside "Accepted" of Accepted=True.
+const (
+	reasonAccepted         = "Accepted"
+	reasonParentMissing    = "ParentMissing"
+	reasonNamespaceTaken   = "NamespaceTaken"
+	reasonNotSubset        = "NotSubset"
+	reasonSystemNamespace  = "SystemNamespace"
+	reasonNamespaceForeign = "NamespaceNotOwned"
+	reasonHostTaken        = "HostTaken"
+	reasonServerConflict   = "ServerConflict"
+	reasonReservedPort     = "ReservedPort"
+	reasonDirectGroup      = "DirectGroup"
+	reasonSelectorShared   = "SelectorNotUnique"
+	reasonNotTranslated    = "NotTranslated"
+	reasonInvalidMetadata  = "InvalidMetadata"
+	reasonUnknownService   = "UnknownService"
+	reasonUnknownPort      = "UnknownPort"
+	reasonSecretMissing    = "SecretMissing"
+	reasonNotPlaced        = "NotPlaced"
+	reasonNoWorkload       = "NoWorkload"
+	reasonNoService        = "NoService"
+	reasonPortMissing      = "PortNotOnService"
+	reasonNoMTLSPort       = "NoMTLSPort"
+	reasonAmbiguous        = "AmbiguousService"
+	reasonNoAddress        = "NoAddress"
+	reasonNotGlobal        = "NotGlobal"
+	reasonNoDNSCapture     = "NoDNSCapture"
+	reasonNetwork          = "NetworkMismatch"
+)
+
+// Reasons lists every reason that a condition can have, with what it means and what to do.
+func Reasons() []Reason {
+	return []Reason{
+		{Accepted, reasonAccepted, "Nothing speaks against the resource. This is the only reason with status True."},
+		{Accepted, reasonParentMissing, "The workspace, group or other parent that the name says does not exist. Create it; until then the resource has no effect."},
+		{Accepted, reasonNamespaceTaken, "Another workspace, or another group of the same type, selected the namespaces first and owns them. The rest of the selection has its effect."},
+		{Accepted, reasonNotSubset, "The group selects namespaces that its workspace does not own. Those have no effect."},
+		{Accepted, reasonSystemNamespace, "The namespace is one of the organization's system namespaces or belongs to Isthmus, and cannot be owned."},
+		{Accepted, reasonNamespaceForeign, "The gateway's pods or the destination of a route are in a namespace that the workspace does not own. Requests for such a route are answered with 503. Let the workspace select the namespace, or set privileged on it for destinations."},
+		{Accepted, reasonHostTaken, "Another workspace exposed the host first. The server is not configured until that workspace lets go of the host."},
+		{Accepted, reasonServerConflict, "Another server has the same port and host, or a protocol that excludes this one, on the same pods. The first one in order of names keeps the port."},
+		{Accepted, reasonReservedPort, "Port 15443 is reserved for calls from within the mesh. Choose another one."},
+		{Accepted, reasonDirectGroup, "The group is in DIRECT mode: its Istio objects are supplied by users, and gateways of this kind have no effect in it."},
+		{Accepted, reasonSelectorShared, "The labels also match gateway pods of another namespace, which Istio would configure too. Install the gateway with Isthmus, or give its pods a label of its own."},
+		{Supported, reasonNotTranslated, "The field is stored but not translated. A server with authentication or authorization that is not translated is not exposed at all."},
+		{Supported, reasonInvalidMetadata, "The label or annotation cannot stand on a Kubernetes object, or belongs to Isthmus, and is left out."},
+		{Resolved, reasonUnknownService, "The cluster has no such service. Requests are answered with 503 until it exists."},
+		{Resolved, reasonUnknownPort, "The service has no such port, or several ports and none was chosen."},
+		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The server accepts no connections until it does."},
+		{Effective, reasonNotPlaced, "In no cluster does the group reach an existing namespace with the name of the workload selector's. The configuration follows as soon as there is one."},
+		{Effective, reasonNoWorkload, "No gateway pods have the labels of the workload selector."},
+		{Effective, reasonNoService, "No Service selects the gateway's pods, so that nobody can call them."},
+		{Effective, reasonPortMissing, "The gateway's Service has no such port, neither as port nor as target port."},
+		{Effective, reasonNoMTLSPort, "The gateway's Service lacks port 15443, so that no other cluster can call its hosts."},
+		{Effective, reasonAmbiguous, "Several Services select the gateway's pods and send the same port to different target ports. Istio uses one of them."},
+		{Effective, reasonNoAddress, "The gateway's Service has no address that can be called from other clusters (yet)."},
+		{Effective, reasonNotGlobal, "The host cannot be called by name from within the mesh, because of a wildcard or because another gateway of the host has another kind of server. It is exposed at the gateway only."},
+		{Effective, reasonNoDNSCapture, "Calling a TCP host from within the mesh takes an address of its own, which clients only find with Istio's DNS capture. It is not on in the cluster."},
+		{Effective, reasonNetwork, "The cluster's network is not the one that its Istio says (label topology.istio.io/network of istio-system). The network is left out of generated objects."},
+	}
+}
+
+// no is a condition that says why something is not so.
+func no(reason, field, format string, args ...any) resource.Condition {
+	c := resource.Condition{Reason: reason, Field: field, Message: fmt.Sprintf(format, args...)}
+	c.Type = typeOf(reason)
+	return c
+}
+
+// in limits a condition to a cluster.
+func in(cluster string, c resource.Condition) resource.Condition {
+	c.Cluster = cluster
+	return c
+}
+
+func typeOf(reason string) string {
+	switch reason {
+	case reasonUnknownService, reasonUnknownPort, reasonSecretMissing:
+		return Resolved
+	case reasonNotTranslated, reasonInvalidMetadata:
+		return Supported
+	case reasonNotPlaced, reasonNoWorkload, reasonNoService, reasonPortMissing, reasonNoMTLSPort, reasonAmbiguous,
+		reasonNoAddress, reasonNotGlobal, reasonNoDNSCapture, reasonNetwork:
+		return Effective
+	}
+	return Accepted
+}

@@ -1,0 +1,274 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/store"
+)
+
+// resourceLayer looks at each resource by itself and puts what others ask about into indexes.
+func resourceLayer() *layer {
+	return &layer{
+		name:   "resource",
+		unitOf: func(key string) string { return string(store.Key(key).FQN()) },
+		root:   func(unit string) string { return string(store.ResourceKey(resource.FQN(unit))) },
+		derive: deriveResource,
+	}
+}
+
+func deriveResource(r *Reads, unit string, out *output) {
+	fqn := resource.FQN(unit)
+	res, _ := r.get(string(store.ResourceKey(fqn))).(*resource.Resource)
+	if res == nil {
+		return
+	}
+	out.say(fqn, resource.Condition{Type: Accepted, OK: true, Reason: reasonAccepted, Message: "The resource is valid."})
+	if parent := fqn.Parent(); parent != "" && r.get(string(store.ResourceKey(parent))) == nil {
+		out.say(fqn, no(reasonParentMissing, "", "%s %q does not exist.", parentNoun(parent), parent))
+	}
+	for _, field := range untranslated(res.Spec) {
+		out.say(fqn, no(reasonNotTranslated, field, "The field %s is not translated.", field))
+	}
+	switch spec := res.Spec.(type) {
+	case *tsbv2.Cluster:
+		deriveCluster(r, fqn, spec, out)
+	case *tsbv2.Workspace:
+		publishSelection(out, workspaceScope, fqn, claimed(r, fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames())))
+	case *gatewayv2.Group:
+		publishSelection(out, groupScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
+		if spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
+			out.say(fqn, no(reasonNotTranslated, "configMode", "The field configMode is not translated: Istio objects of DIRECT mode are not taken yet."))
+		}
+	case *gatewayv2.IngressGateway:
+		indexGateway(r, fqn, spec, out)
+	}
+	for _, c := range metadataProblems(res.Spec) {
+		out.say(fqn, c)
+	}
+}
+
+func parentNoun(parent resource.FQN) string {
+	switch parent.Plural() {
+	case "organizations":
+		return "Organization"
+	case "tenants":
+		return "Tenant"
+	case "workspaces":
+		return "Workspace"
+	case "gatewaygroups":
+		return "Gateway group"
+	}
+	return "Parent"
+}
+
+// cluster is what the layers above know of a cluster.
+type cluster struct {
+	Name         string
+	Organization resource.FQN
+	// Known says that its edge has reported.
+	Known       bool
+	TrustDomain string
+	DNSCapture  bool
+	// Network is empty unless Istio and the resource agree on it.
+	Network  string
+	Locality string
+}
+
+const (
+	clustersPrefix     = "u/cluster/"
+	clusterNamesPrefix = "u/clustername/"
+	intentClusters     = "u/intent/cluster/"
+)
+
+func deriveCluster(r *Reads, fqn resource.FQN, spec *tsbv2.Cluster, out *output) {
+	c := cluster{Name: fqn.Name(), Organization: fqn.Parent()}
+	f, _ := r.get(string(store.FactKey(c.Name, "mesh//"))).(*isthmusv1.Fact)
+	mesh := f.GetMesh()
+	c.Known = mesh != nil
+	c.TrustDomain = cmp.Or(spec.GetTrustDomain(), "cluster.local")
+	c.Locality = spec.GetLocality().GetRegion() //nolint:staticcheck // deprecated for users, still obeyed
+	if mesh != nil {
+		c.TrustDomain = cmp.Or(mesh.GetTrustDomain(), c.TrustDomain)
+		c.DNSCapture = mesh.GetDnsCapture()
+		c.Locality = cmp.Or(locality(mesh.GetRegion(), mesh.GetZone(), ""), c.Locality)
+		if n := spec.GetNetwork(); n != "" && n == mesh.GetNetwork() {
+			c.Network = n
+		} else if n != "" {
+			out.say(fqn, no(reasonNetwork, "network", "Istio's network in the cluster is %q, not %q.", mesh.GetNetwork(), n))
+		}
+	}
+	class := ""
+	if c.Network != "" {
+		class = networkClass
+	}
+	out.put(clustersPrefix+c.Name, c)
+	out.put(clusterNamesPrefix+c.Name, c.Organization)
+	out.put(intentClusters+c.Name, &intent.Cluster{Name: c.Name, Class: class})
+}
+
+// networkClass is the class of clusters whose Istio knows networks: only to them endpoints may name one.
+const networkClass = "network"
+
+func locality(region, zone, subzone string) string {
+	switch {
+	case region == "":
+		return ""
+	case zone == "":
+		return region
+	case subzone == "":
+		return region + "/" + zone
+	}
+	return region + "/" + zone + "/" + subzone
+}
+
+// listener is a server in the index of those that may be in each other's way.
+type listener struct {
+	FQN    resource.FQN
+	Server string
+	// Order of servers within one gateway.
+	Order  int
+	Labels map[string]string
+}
+
+// The indexes of gateways.
+func listenerHostKey(group resource.FQN, ns string, port uint32, host string) string {
+	return "u/listen/" + string(group) + "/" + ns + "/" + itoa(port) + "/host/" + host + "/"
+}
+
+func listenerClassKey(group resource.FQN, ns string, port uint32, class string) string {
+	return "u/listen/" + string(group) + "/" + ns + "/" + itoa(port) + "/class/" + class + "/"
+}
+
+func hostClaimPrefix(host string) string { return "u/hostclaim/" + host + "/" }
+func dashPrefix(dashed string) string    { return "u/dash/" + dashed + "/" }
+
+// indexGateway says which hosts and ports a gateway asks for.
+func indexGateway(r *Reads, fqn resource.FQN, spec *gatewayv2.IngressGateway, out *output) {
+	group, workspace := fqn.Parent(), fqn.Ancestor("workspaces")
+	ns, labels := spec.GetWorkloadSelector().GetNamespace(), spec.GetWorkloadSelector().GetLabels()
+	for i, s := range servers(spec) {
+		at := rank{since(r, store.HostClaimKey(s.host), workspace), workspace}
+		out.put(hostClaimPrefix(s.host)+string(fqn), at)
+		out.put(dashPrefix(dashed(s.host))+s.host+"/"+string(fqn), rank{Since: at.Since})
+		l := listener{FQN: fqn, Server: s.name, Order: i, Labels: labels}
+		putFirst(out, listenerHostKey(group, ns, s.port, s.host)+string(fqn), l)
+		putFirst(out, listenerClassKey(group, ns, s.port, s.class())+string(fqn), l)
+	}
+}
+
+// putFirst keeps the first of a gateway's servers under a key.
+func putFirst(out *output, key string, l listener) {
+	if _, taken := out.values[key]; !taken {
+		out.put(key, l)
+	}
+}
+
+// server is what the servers of all three lists have in common.
+type server struct {
+	// field is the JSON path, for example "http[0]".
+	field    string
+	name     string
+	host     string
+	port     uint32
+	protocol intent.Protocol
+
+	http *gatewayv2.HttpServer
+	tls  *typesv2.ServerTLS
+	// route of passthrough and TCP servers.
+	route *gatewayv2.Route
+}
+
+// class of protocols: servers of different ones cannot share a port, and of plain TCP there is one per port.
+func (s *server) class() string {
+	switch s.protocol {
+	case intent.HTTP:
+		return "http"
+	case intent.TCP:
+		return "tcp"
+	}
+	return "tls"
+}
+
+// servers are those of all lists, in order.
+func servers(spec *gatewayv2.IngressGateway) []*server {
+	var all []*server
+	for i, h := range spec.GetHttp() {
+		s := &server{field: "http[" + itoa(i) + "]", name: h.GetName(), host: hostOf(h), port: h.GetPort(), protocol: intent.HTTP, http: h, tls: terminating(h.GetTls())}
+		if s.tls != nil {
+			s.protocol = intent.HTTPS
+		}
+		all = append(all, s)
+	}
+	for i, p := range spec.GetTlsPassthrough() {
+		all = append(all, &server{field: "tlsPassthrough[" + itoa(i) + "]", name: p.GetName(), host: hostOf(p), port: p.GetPort(), protocol: intent.Passthrough, route: p.GetRoute()})
+	}
+	for i, t := range spec.GetTcp() {
+		s := &server{field: "tcp[" + itoa(i) + "]", name: t.GetName(), host: hostOf(t), port: t.GetPort(), protocol: intent.TCP, tls: terminating(t.GetTls()), route: t.GetRoute()}
+		if s.tls != nil {
+			s.protocol = intent.TCPTLS
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func hostOf(s interface{ GetHostname() string }) string { return strings.ToLower(s.GetHostname()) }
+
+// terminating is nil for a server that speaks plain text.
+func terminating(t *typesv2.ServerTLS) *typesv2.ServerTLS {
+	if t.GetMode() == typesv2.ServerTLS_DISABLED {
+		return nil
+	}
+	return t
+}
+
+// dashed is a host name as part of an object name.
+func dashed(host string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(host, ".", "-"), "*", "wildcard")
+}
+
+// untranslated lists the fields of a specification that are set and mean something that is not translated, servers
+// of gateways aside.
+func untranslated(spec proto.Message) []string {
+	var fields []string
+	add := func(field string, set bool) {
+		if set {
+			fields = append(fields, field)
+		}
+	}
+	switch s := spec.(type) {
+	case *tsbv2.Organization:
+		add("profiles", len(s.GetProfiles()) > 0)
+	case *tsbv2.Tenant:
+		add("profiles", len(s.GetProfiles()) > 0)
+		add("securityDomain", s.GetSecurityDomain() != "")
+	case *tsbv2.Cluster:
+		add("namespaceScope", s.GetNamespaceScope() != nil)
+	case *tsbv2.Workspace:
+		add("isolationBoundary", s.GetIsolationBoundary() != "")
+		add("profiles", len(s.GetProfiles()) > 0)
+		add("securityDomain", s.GetSecurityDomain() != "")
+	case *tsbv2.WorkspaceSetting:
+		fields = setFields(s, "fqn", "displayName", "description", "etag", "failoverSettings", "regionalFailover")
+		add("failoverSettings.automaticLoadBalancing", s.GetFailoverSettings().GetAutomaticLoadBalancing() != nil)
+	case *gatewayv2.Group:
+		add("profiles", len(s.GetProfiles()) > 0)
+	case *gatewayv2.IngressGateway:
+		for i := range s.GetExtension() {
+			add("extension["+itoa(i)+"]", true)
+		}
+		add("waf", s.GetWaf() != nil)
+	}
+	slices.Sort(fields)
+	return fields
+}

@@ -1,0 +1,189 @@
+package compile
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	"isthmus.dev/isthmus/internal/intent"
+)
+
+func serverTLS(t *typesv2.ServerTLS) *intent.TLS {
+	if t == nil {
+		return nil
+	}
+	out := &intent.TLS{
+		Mode:            t.GetMode().String(),
+		Secret:          t.GetSecretName(),
+		Certificate:     t.GetFiles().GetServerCertificate(),
+		Key:             t.GetFiles().GetPrivateKey(),
+		CA:              t.GetFiles().GetCaCertificates(),
+		SubjectAltNames: t.GetSubjectAltNames(),
+		Ciphers:         t.GetCipherSuites(),
+	}
+	if v := t.GetMinProtocolVersion(); v != typesv2.ServerTLS_TLS_AUTO {
+		out.Min = v.String()
+	}
+	if v := t.GetMaxProtocolVersion(); v != typesv2.ServerTLS_TLS_AUTO {
+		out.Max = v.String()
+	}
+	return out
+}
+
+// addRoutes adds what a server does with requests to its host in the plan.
+func addRoutes(p *plan, host int, s *server, ports []uint32, out *output) {
+	h := &p.Hosts[host]
+	switch {
+	case s.http != nil:
+		routing := s.http.GetRouting()
+		for i, rule := range routing.GetRules() {
+			field := s.field + ".routing.rules[" + itoa(i) + "]"
+			route := httpRoute(p, rule, field, out)
+			route.Name = p.FQN.Name() + "-" + s.name + "-" + itoa(i)
+			route.Ports = ports
+			route.CORS = cors(routing.GetCorsPolicy())
+			if to := rule.GetRoute(); to != nil {
+				d, ref := destination(to)
+				ref.Field, ref.Server, ref.Host, ref.Kind, ref.Index = field+".route", s.name, host, "http", len(h.HTTP)
+				route.To = &d
+				p.Refs = append(p.Refs, ref)
+			}
+			h.HTTP = append(h.HTTP, route)
+		}
+	case s.route != nil:
+		d, ref := destination(s.route)
+		ref.Field, ref.Server, ref.Host, ref.Kind, ref.Index = s.field+".route", s.name, host, "tcp", len(h.TCP)
+		f := intent.Forward{Ports: ports, To: d}
+		if s.protocol == intent.Passthrough {
+			ref.Kind, ref.Index = "pass", len(h.Pass)
+			h.Pass = append(h.Pass, f)
+		} else {
+			h.TCP = append(h.TCP, f)
+		}
+		p.Refs = append(p.Refs, ref)
+	}
+}
+
+// destination reads "<namespace>/<service>". Short names of services become full ones; the name of another
+// namespace's service does not pass as one of this namespace, whatever stands before the slash.
+func destination(to *gatewayv2.Route) (intent.Destination, destinationRef) {
+	ns, host, _ := strings.Cut(to.GetHost(), "/")
+	ref := destinationRef{Namespace: ns, Port: to.GetPort()}
+	labels := strings.Split(host, ".")
+	switch {
+	case len(labels) == 1:
+		ref.Service = host
+	case len(labels) == 2 && labels[1] == ns:
+		ref.Service = labels[0]
+	case len(labels) >= 3 && labels[2] == "svc":
+		ref.Service, ref.Namespace = labels[0], labels[1]
+	}
+	if ref.Service != "" && len(labels) <= 3 {
+		host = ref.Service + "." + ref.Namespace + ".svc.cluster.local"
+	}
+	return intent.Destination{Host: host, Port: to.GetPort()}, ref
+}
+
+func httpRoute(p *plan, rule *gatewayv2.HttpRule, field string, out *output) intent.HTTPRoute {
+	var route intent.HTTPRoute
+	for i, m := range rule.GetMatch() {
+		match, unknown := httpMatch(m)
+		for _, h := range unknown {
+			out.say(p.FQN, no(reasonNotTranslated, field+".match["+itoa(i)+"].headers", "The pseudo header %q cannot be matched.", h))
+		}
+		if len(unknown) > 0 {
+			continue // matching more than was asked for is worse than matching nothing
+		}
+		route.Matches = append(route.Matches, match)
+	}
+	if len(rule.GetMatch()) > 0 && len(route.Matches) == 0 {
+		never := intent.HTTPMatch{URI: &intent.StringMatch{Exact: "/isthmus.invalid/never"}}
+		route.Matches = append(route.Matches, never)
+	}
+	route.Request = headers(rule.GetModify().GetHeaders().GetRequest())
+	route.Response = headers(rule.GetModify().GetHeaders().GetResponse())
+	if w := rule.GetModify().GetRewrite(); w.GetUri() != "" || w.GetAuthority() != "" {
+		if rule.GetRoute() != nil {
+			route.Rewrite = &intent.Rewrite{URI: w.GetUri(), Authority: w.GetAuthority()}
+		} else {
+			out.say(p.FQN, no(reasonNotTranslated, field+".modify.rewrite", "The field %s.modify.rewrite has no effect without a route.", field))
+		}
+	}
+	if d := rule.GetRedirect(); d != nil {
+		route.Redirect = &intent.Redirect{URI: d.GetUri(), Authority: d.GetAuthority(), Scheme: d.GetScheme(), Port: d.GetPort(), Code: d.GetRedirectCode()}
+	}
+	if d := rule.GetDirectResponse(); d != nil {
+		route.Direct = &intent.Direct{Status: d.GetStatus()}
+		switch b := d.GetBody().GetSpecifier().(type) {
+		case *gatewayv2.HttpBody_String_:
+			route.Direct.Body = []byte(b.String_)
+		case *gatewayv2.HttpBody_Bytes:
+			route.Direct.Body, route.Direct.Binary = b.Bytes, true
+		}
+	}
+	return route
+}
+
+// httpMatch translates one alternative and returns the pseudo headers that cannot be matched.
+func httpMatch(m *gatewayv2.HttpMatch) (match intent.HTTPMatch, unknown []string) {
+	match.URI = stringMatch(m.GetUri())
+	for _, name := range slices.Sorted(maps.Keys(m.GetHeaders())) {
+		v := stringMatch(m.GetHeaders()[name])
+		switch {
+		case name == ":method":
+			match.Method = v
+		case name == ":authority":
+			match.Authority = v
+		case name == ":scheme":
+			match.Scheme = v
+		case name == ":path" && match.URI == nil:
+			match.URI = v
+		case strings.HasPrefix(name, ":"):
+			unknown = append(unknown, name)
+		default:
+			if match.Headers == nil {
+				match.Headers = map[string]intent.StringMatch{}
+			}
+			if v == nil {
+				v = &intent.StringMatch{}
+			}
+			match.Headers[strings.ToLower(name)] = *v
+		}
+	}
+	return match, unknown
+}
+
+func stringMatch(m *typesv2.StringMatch) *intent.StringMatch {
+	switch {
+	case m == nil:
+		return nil
+	case m.GetPrefix() != "":
+		return &intent.StringMatch{Prefix: m.GetPrefix()}
+	case m.GetRegex() != "":
+		return &intent.StringMatch{Regex: m.GetRegex()}
+	}
+	return &intent.StringMatch{Exact: m.GetExact()}
+}
+
+func headers(o *gatewayv2.Modify_Operations) intent.Headers {
+	return intent.Headers{Set: o.GetSet(), Add: o.GetAdd(), Remove: o.GetRemove()}
+}
+
+func cors(c *gatewayv2.CorsPolicy) *intent.CORS {
+	if c == nil {
+		return nil
+	}
+	out := &intent.CORS{
+		Origins: c.GetAllowOrigin(), Methods: c.GetAllowMethods(), Headers: c.GetAllowHeaders(), Expose: c.GetExposeHeaders(),
+	}
+	if c.AllowCredentials != nil {
+		out.Credentials = new(c.GetAllowCredentials())
+	}
+	if c.GetMaxAge() != nil {
+		out.MaxAge = new(time.Duration(c.GetMaxAge().AsDuration()))
+	}
+	return out
+}

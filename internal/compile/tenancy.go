@@ -1,0 +1,99 @@
+package compile
+
+import (
+	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/store"
+)
+
+// tenancyLayer says who asks for namespaces that somebody else has.
+func tenancyLayer() *layer {
+	return &layer{
+		name: "tenancy",
+		unitOf: func(key string) string {
+			fqn := store.Key(key).FQN()
+			switch fqn.Plural() {
+			case "workspaces", "gatewaygroups":
+				return string(fqn)
+			}
+			return ""
+		},
+		root: func(unit string) string { return string(store.ResourceKey(resource.FQN(unit))) },
+		derive: func(r *Reads, unit string, out *output) {
+			fqn := resource.FQN(unit)
+			res, _ := r.get(string(store.ResourceKey(fqn))).(*resource.Resource)
+			if res == nil {
+				return
+			}
+			switch spec := res.Spec.(type) {
+			case *tsbv2.Workspace:
+				ps := claimed(r, fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
+				sayTaken(r, workspaceScope, fqn, ps, out)
+				saySystem(r, fqn, ps, out)
+			case *gatewayv2.Group:
+				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
+				sayTaken(r, groupScope(fqn.Parent()), fqn, ps, out)
+				sayBeyond(r, fqn, ps, out)
+			}
+		},
+	}
+}
+
+// sayTaken names, for each pattern, the first other one that asked earlier for some of the same namespaces.
+func sayTaken(r *Reads, scope string, fqn resource.FQN, patterns []pattern, out *output) {
+	for _, p := range patterns {
+		prefixes := []string{scope + "/=" + p.Namespace + "/", scope + "/*/"}
+		if p.wild() {
+			prefixes = []string{scope + "/"}
+		}
+		var best rank
+		var by pattern
+		for _, prefix := range prefixes {
+			for _, v := range r.prefix(prefix) {
+				s, ok := v.(selection)
+				if !ok || s.FQN == fqn {
+					continue
+				}
+				for _, q := range s.Patterns {
+					at := rank{q.Since, s.FQN}
+					if p.overlaps(q) && at.before(rank{p.Since, fqn}) && (best.FQN == "" || at.before(best)) {
+						best, by = at, q
+					}
+				}
+			}
+		}
+		if best.FQN != "" {
+			out.say(fqn, no(reasonNamespaceTaken, selectorField(p), "Namespaces of %q belong to %q, which selected %q first.", p, best.FQN, by))
+		}
+	}
+}
+
+func selectorField(p pattern) string { return "namespaceSelector.names[" + itoa(p.Index) + "]" }
+
+func saySystem(r *Reads, fqn resource.FQN, patterns []pattern, out *output) {
+	for _, p := range patterns {
+		if !p.wild() && isSystem(r, fqn, p.Namespace) {
+			out.say(fqn, no(reasonSystemNamespace, selectorField(p), "Namespace %q is a system namespace, which no workspace can own.", p.Namespace))
+		}
+	}
+}
+
+// sayBeyond names the patterns of a group that select more than its workspace does.
+func sayBeyond(r *Reads, group resource.FQN, patterns []pattern, out *output) {
+	ws, _ := r.get(string(store.ResourceKey(group.Parent()))).(*resource.Resource)
+	if ws == nil {
+		return
+	}
+	spec, _ := ws.Spec.(*tsbv2.Workspace)
+	of := selectorPatterns(spec.GetNamespaceSelector().GetNames())
+	for _, p := range patterns {
+		covered := false
+		for _, w := range of {
+			covered = covered || w.covers(p)
+		}
+		if !covered {
+			out.say(group, no(reasonNotSubset, selectorField(p), "%q selects namespaces that workspace %q does not.", p, group.Parent()))
+		}
+	}
+}

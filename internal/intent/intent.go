@@ -1,0 +1,267 @@
+// Package intent says what the configuration means, cluster by cluster: data only.
+//
+// It knows the names of no Istio object and of no kind of the API, so that several kinds may mean the same thing and
+// one thing may be rendered in several ways. Values are shared and never change.
+package intent
+
+import (
+	"time"
+
+	"isthmus.dev/isthmus/internal/resource"
+)
+
+// MTLSPort is the port of a gateway on which calls from within the mesh arrive.
+const MTLSPort = 15443
+
+// GlobalNamespace holds what makes global hosts callable, in every cluster.
+const GlobalNamespace = "xcp-multicluster"
+
+// GatewayLabel is unique per gateway and namespace on the pods that Isthmus installs.
+const GatewayLabel = "isthmus.dev/gateway"
+
+// Delta is what became different from one revision to the next. A nil value means that it is gone.
+type Delta struct {
+	Clusters map[string]*Cluster
+	// Gateways by GatewayKey.
+	Gateways map[GatewayKey]*Gateway
+	// Hosts by host name.
+	Hosts map[string]*Host
+}
+
+// GatewayKey names a gateway in one cluster.
+type GatewayKey struct {
+	Cluster string
+	FQN     resource.FQN
+}
+
+// Cluster is one that has a bundle.
+type Cluster struct {
+	Name string
+	// Class is the same for clusters that see remote endpoints in the same way.
+	Class string
+}
+
+// Gateway is the configuration of the pods of one gateway in one cluster.
+type Gateway struct {
+	Key       GatewayKey
+	Workspace string
+	Group     string
+	Namespace string
+	Name      string
+	// Selector picks the pods.
+	Selector map[string]string
+	Servers  []Server
+	Hosts    []GatewayHost
+	Metadata Metadata
+}
+
+// Metadata is what users want on the generated objects.
+type Metadata struct {
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+// Protocol of a server.
+type Protocol string
+
+// The protocols of a server.
+const (
+	HTTP        Protocol = "HTTP"
+	HTTPS       Protocol = "HTTPS"
+	Passthrough Protocol = "TLS"
+	TCP         Protocol = "TCP"
+	// TCPTLS terminates TLS and forwards what is in it as it is.
+	TCPTLS Protocol = "TCP-TLS"
+)
+
+// Server accepts connections for one host on one port.
+type Server struct {
+	Name     string
+	Port     uint32
+	Protocol Protocol
+	Host     string
+	// TLS is nil for what is not terminated.
+	TLS *TLS
+	// Internal says that calls from within the mesh end at this server: there is one such server per host.
+	Internal bool
+}
+
+// TLS says how a server terminates TLS.
+type TLS struct {
+	// Mode is SIMPLE, MUTUAL or OPTIONAL_MUTUAL.
+	Mode            string
+	Secret          string
+	Certificate     string
+	Key             string
+	CA              string
+	SubjectAltNames []string
+	Ciphers         []string
+	// Min and Max are protocol versions such as TLSV1_2.
+	Min, Max string
+}
+
+// GatewayHost is what happens to the traffic of one host at a gateway.
+type GatewayHost struct {
+	Host string
+	// Name identifies the host among the objects of the gateway's namespace.
+	Name  string
+	HTTP  []HTTPRoute
+	Pass  []Forward
+	TCP   []Forward
+	Ports []uint32
+}
+
+// Forward sends what arrives on ports to one destination.
+type Forward struct {
+	Ports []uint32
+	To    Destination
+}
+
+// Destination is a service.
+type Destination struct {
+	Host string
+	// Port is 0 when the service has one.
+	Port uint32
+}
+
+// HTTPRoute is one rule: the first one that matches wins.
+type HTTPRoute struct {
+	Name string
+	// Ports on which the rule holds.
+	Ports   []uint32
+	Matches []HTTPMatch
+	CORS    *CORS
+	Request Headers
+	// Response headers.
+	Response Headers
+	Rewrite  *Rewrite
+	// One of these.
+	To       *Destination
+	Redirect *Redirect
+	Direct   *Direct
+}
+
+// HTTPMatch holds when everything in it does.
+type HTTPMatch struct {
+	URI       *StringMatch
+	Method    *StringMatch
+	Scheme    *StringMatch
+	Authority *StringMatch
+	Headers   map[string]StringMatch
+}
+
+// StringMatch has one of its fields set; Exact also when all are empty.
+type StringMatch struct {
+	Exact, Prefix, Regex string
+}
+
+// Headers are changes to headers.
+type Headers struct {
+	Set, Add map[string]string
+	Remove   []string
+}
+
+// Empty says that nothing changes.
+func (h Headers) Empty() bool { return len(h.Set) == 0 && len(h.Add) == 0 && len(h.Remove) == 0 }
+
+// Rewrite changes where a request goes to.
+type Rewrite struct {
+	// URI replaces the matched prefix; RegexURI, when set, is the pattern that URI replaces.
+	URI, RegexURI string
+	Authority     string
+}
+
+// Redirect sends the client elsewhere.
+type Redirect struct {
+	URI, Authority, Scheme string
+	Port, Code             uint32
+}
+
+// Direct answers at once.
+type Direct struct {
+	Status uint32
+	Body   []byte
+	// Binary keeps bytes apart from text.
+	Binary bool
+}
+
+// CORS lets pages of other origins call.
+type CORS struct {
+	Origins, Methods, Headers, Expose []string
+	MaxAge                            *time.Duration
+	Credentials                       *bool
+}
+
+// Host is a global host: callable in every cluster by its name.
+type Host struct {
+	Host string
+	// Name identifies the host among all global hosts.
+	Name string
+	// Owners are the gateways that expose it, sorted.
+	Owners    []resource.FQN
+	Workspace string
+	Metadata  Metadata
+	Ports     []HostPort
+	// SubjectAltNames are the identities of its gateways, sorted.
+	SubjectAltNames []string
+	Failover        Failover
+	// Forms by the cluster or, with the prefix "class:", by the class of clusters that see it in that way. A cluster's own form
+	// comes before that of its class.
+	Forms map[string]*Form
+}
+
+// ClassForm is the key of the form that clusters of a class see.
+func ClassForm(class string) string { return "class:" + class }
+
+// FormFor is the form of the host that a cluster sees.
+func (h *Host) FormFor(c *Cluster) (key string, form *Form) {
+	if f, ok := h.Forms[c.Name]; ok {
+		return c.Name, f
+	}
+	key = ClassForm(c.Class)
+	return key, h.Forms[key]
+}
+
+// HostPort is a port that callers use.
+type HostPort struct {
+	Name     string
+	Number   uint32
+	Protocol Protocol
+	// MTLS: callers speak mutual TLS of the mesh to the endpoints.
+	MTLS bool
+}
+
+// Failover says in which order endpoints are used.
+type Failover struct {
+	// Off: all the same.
+	Off bool
+	// Priority replaces the default order.
+	Priority []string
+	Regions  []Region
+}
+
+// Region names who takes over for a region.
+type Region struct{ From, To string }
+
+// Form is how clusters of one kind see a host.
+type Form struct {
+	Endpoints []Endpoint
+	// Local says that one of the endpoints is in the cluster itself.
+	Local bool
+}
+
+// Endpoint is a gateway that serves a host.
+type Endpoint struct {
+	Cluster string
+	// Address is an IP address or a host name.
+	Address string
+	// Ports by the name of the HostPort.
+	Ports    map[string]uint32
+	Locality string
+	Network  string
+	// Service is the gateway's Service, "<name>.<namespace>.svc.cluster.local".
+	Service string
+	Local   bool
+	// Labels that the Service wants on its endpoints.
+	Labels map[string]string
+}

@@ -1,0 +1,126 @@
+package istio
+
+import (
+	networking "istio.io/api/networking/v1alpha3"
+
+	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
+)
+
+// renderGateway makes the Gateway of a gateway in a cluster, and a VirtualService for each of its hosts.
+func renderGateway(g *intent.Gateway) []*config {
+	spec := &networking.Gateway{Selector: g.Selector}
+	for _, s := range g.Servers {
+		spec.Servers = append(spec.Servers, gatewayServer(g, s))
+		if s.Internal {
+			spec.Servers = append(spec.Servers, internalServer(g, s))
+		}
+	}
+	owners := []resource.FQN{g.Key.FQN}
+	configs := []*config{(&config{
+		apiVersion: networkingV1, kind: "Gateway", namespace: g.Namespace, name: g.Name,
+		spec: spec, wave: waveGateway,
+	}).dress(g.Metadata, g.Workspace, g.Group, owners)}
+	for i := range g.Hosts {
+		h := &g.Hosts[i]
+		if len(h.HTTP)+len(h.Pass)+len(h.TCP) == 0 {
+			continue // Istio refuses a VirtualService without a route
+		}
+		configs = append(configs, (&config{
+			apiVersion: networkingV1, kind: "VirtualService", namespace: g.Namespace, name: "vs-" + h.Name,
+			spec: virtualService(g, h), wave: waveVirtualService,
+		}).dress(g.Metadata, g.Workspace, g.Group, owners))
+	}
+	return configs
+}
+
+// gatewayServer is what clients outside the mesh connect to. Its host is bound to the namespace, so that nobody
+// else's routes attach to it.
+func gatewayServer(g *intent.Gateway, s intent.Server) *networking.Server {
+	out := &networking.Server{Name: s.Name, Hosts: []string{g.Namespace + "/" + s.Host}}
+	port := func(prefix, protocol string) {
+		out.Port = &networking.Port{Name: prefix + "-" + s.Name, Number: s.Port, Protocol: protocol}
+	}
+	switch s.Protocol {
+	case intent.HTTP:
+		port("http", "HTTP")
+	case intent.HTTPS:
+		port("https", "HTTPS")
+		out.Tls = serverTLS(s.TLS)
+	case intent.Passthrough:
+		port("tls", "TLS")
+		out.Tls = &networking.ServerTLSSettings{Mode: networking.ServerTLSSettings_PASSTHROUGH}
+	case intent.TCP:
+		port("tcp", "TCP")
+	case intent.TCPTLS:
+		port("tls", "TLS")
+		out.Tls = serverTLS(s.TLS)
+	}
+	return out
+}
+
+// internalServer is what callers within the mesh connect to, from all clusters.
+func internalServer(g *intent.Gateway, s intent.Server) *networking.Server {
+	protocol := "HTTPS"
+	if s.Protocol == intent.TCP || s.Protocol == intent.TCPTLS {
+		protocol = "TLS"
+	}
+	return &networking.Server{
+		Name:  s.Name + "-mtls",
+		Hosts: []string{g.Namespace + "/" + s.Host},
+		Port:  &networking.Port{Name: "mtls-" + s.Name, Number: intent.MTLSPort, Protocol: protocol},
+		Tls:   &networking.ServerTLSSettings{Mode: networking.ServerTLSSettings_ISTIO_MUTUAL},
+	}
+}
+
+func serverTLS(t *intent.TLS) *networking.ServerTLSSettings {
+	return &networking.ServerTLSSettings{
+		Mode:               networking.ServerTLSSettings_TLSmode(networking.ServerTLSSettings_TLSmode_value[t.Mode]),
+		CredentialName:     t.Secret,
+		ServerCertificate:  t.Certificate,
+		PrivateKey:         t.Key,
+		CaCertificates:     t.CA,
+		SubjectAltNames:    t.SubjectAltNames,
+		CipherSuites:       t.Ciphers,
+		MinProtocolVersion: networking.ServerTLSSettings_TLSProtocol(networking.ServerTLSSettings_TLSProtocol_value[t.Min]),
+		MaxProtocolVersion: networking.ServerTLSSettings_TLSProtocol(networking.ServerTLSSettings_TLSProtocol_value[t.Max]),
+	}
+}
+
+func virtualService(g *intent.Gateway, h *intent.GatewayHost) *networking.VirtualService {
+	vs := &networking.VirtualService{
+		ExportTo: []string{"."},
+		Gateways: []string{g.Namespace + "/" + g.Name},
+		Hosts:    []string{h.Host},
+	}
+	for i := range h.HTTP {
+		vs.Http = append(vs.Http, httpRoute(&h.HTTP[i]))
+	}
+	for _, f := range h.Pass {
+		r := &networking.TLSRoute{Route: routeTo(f.To)}
+		for _, p := range f.Ports {
+			r.Match = append(r.Match, &networking.TLSMatchAttributes{Port: p, SniHosts: []string{h.Host}})
+		}
+		vs.Tls = append(vs.Tls, r)
+	}
+	for _, f := range h.TCP {
+		r := &networking.TCPRoute{Route: routeTo(f.To)}
+		for _, p := range f.Ports {
+			r.Match = append(r.Match, &networking.L4MatchAttributes{Port: p})
+		}
+		vs.Tcp = append(vs.Tcp, r)
+	}
+	return vs
+}
+
+func routeTo(d intent.Destination) []*networking.RouteDestination {
+	return []*networking.RouteDestination{{Destination: destination(d), Weight: 100}}
+}
+
+func destination(d intent.Destination) *networking.Destination {
+	out := &networking.Destination{Host: d.Host}
+	if d.Port != 0 {
+		out.Port = &networking.PortSelector{Number: d.Port}
+	}
+	return out
+}

@@ -1,0 +1,140 @@
+package istio
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+	networking "istio.io/api/networking/v1alpha3"
+
+	"isthmus.dev/isthmus/internal/intent"
+)
+
+// connectTimeout for gateways of other clusters: one that is cut off does not answer at all, and callers should not
+// wait for it.
+const connectTimeout = 2 * time.Second
+
+// renderForm makes the ServiceEntry of a host as clusters of one form see it, and the DestinationRule where callers speak
+// mutual TLS. Both exist for as long as the host is configured: without them callers would go on in plain text.
+func renderForm(h *intent.Host, f *intent.Form) []*config {
+	name := "global-gateway-" + h.Name
+	configs := []*config{(&config{
+		apiVersion: networkingV1, kind: "ServiceEntry", namespace: intent.GlobalNamespace, name: name,
+		spec: serviceEntry(h, f), wave: waveServiceEntry,
+	}).dress(h.Metadata, h.Workspace, "", h.Owners)}
+	if !slices.ContainsFunc(h.Ports, func(p intent.HostPort) bool { return p.MTLS }) {
+		return configs
+	}
+	return append(configs, (&config{
+		apiVersion: networkingV1, kind: "DestinationRule", namespace: intent.GlobalNamespace, name: name,
+		spec: destinationRule(h, f), wave: waveDestinationRule,
+	}).dress(h.Metadata, h.Workspace, "", h.Owners))
+}
+
+func serviceEntry(h *intent.Host, f *intent.Form) *networking.ServiceEntry {
+	se := &networking.ServiceEntry{
+		Hosts:      []string{h.Host},
+		ExportTo:   []string{"*"},
+		Location:   networking.ServiceEntry_MESH_INTERNAL,
+		Resolution: networking.ServiceEntry_STATIC,
+	}
+	for _, p := range h.Ports {
+		se.Ports = append(se.Ports, &networking.ServicePort{Name: p.Name, Number: p.Number, Protocol: string(p.Protocol)})
+		if p.MTLS {
+			se.SubjectAltNames = h.SubjectAltNames
+		}
+	}
+	for i := range f.Endpoints {
+		e := &f.Endpoints[i]
+		if _, err := netip.ParseAddr(e.Address); err != nil {
+			se.Resolution = networking.ServiceEntry_DNS
+		}
+		se.Endpoints = append(se.Endpoints, &networking.WorkloadEntry{
+			Address: e.Address, Ports: e.Ports, Locality: e.Locality, Network: e.Network, Labels: endpointLabels(h, e),
+		})
+	}
+	return se
+}
+
+func endpointLabels(h *intent.Host, e *intent.Endpoint) map[string]string {
+	labels := map[string]string{
+		"xcp.tetrate.io/cluster":     e.Cluster,
+		"xcp.tetrate.io/hops":        "0",
+		"xcp.tetrate.io/serviceType": "remoteGateway",
+	}
+	if e.Local {
+		labels["xcp.tetrate.io/serviceType"] = "localGateway"
+	}
+	if len(e.Service) <= 63 { // the most that a label takes
+		labels["xcp.tetrate.io/service"] = e.Service
+	}
+	for _, p := range h.Ports {
+		if p.Protocol == intent.HTTP {
+			labels["xcp.tetrate.io/svc-port-80"] = "true"
+		}
+	}
+	for k, v := range e.Labels {
+		labels[k] = v
+	}
+	return labels
+}
+
+func destinationRule(h *intent.Host, f *intent.Form) *networking.DestinationRule {
+	policy := &networking.TrafficPolicy{}
+	for _, p := range h.Ports {
+		if !p.MTLS {
+			continue
+		}
+		ps := &networking.TrafficPolicy_PortTrafficPolicy{
+			Port: &networking.PortSelector{Number: p.Number},
+			Tls:  &networking.ClientTLSSettings{Mode: networking.ClientTLSSettings_ISTIO_MUTUAL, Sni: h.Host},
+			ConnectionPool: &networking.ConnectionPoolSettings{
+				Tcp: &networking.ConnectionPoolSettings_TCPSettings{ConnectTimeout: durationpb.New(connectTimeout)},
+			},
+			LoadBalancer:     loadBalancer(h, f),
+			OutlierDetection: outlierDetection(f),
+		}
+		if p.Protocol == intent.HTTP {
+			ps.ConnectionPool.Http = &networking.ConnectionPoolSettings_HTTPSettings{UseClientProtocol: true}
+		}
+		policy.PortLevelSettings = append(policy.PortLevelSettings, ps)
+	}
+	return &networking.DestinationRule{Host: h.Host, ExportTo: []string{"*"}, TrafficPolicy: policy}
+}
+
+// loadBalancer orders endpoints: the own cluster's first, then by distance.
+func loadBalancer(h *intent.Host, f *intent.Form) *networking.LoadBalancerSettings {
+	locality := &networking.LocalityLoadBalancerSetting{Enabled: wrapperspb.Bool(!h.Failover.Off)}
+	switch {
+	case h.Failover.Off:
+	case len(h.Failover.Priority) > 0:
+		locality.FailoverPriority = h.Failover.Priority
+	case len(h.Failover.Regions) > 0: // Istio takes one or the other
+		for _, r := range h.Failover.Regions {
+			locality.Failover = append(locality.Failover, &networking.LocalityLoadBalancerSetting_Failover{From: r.From, To: r.To})
+		}
+	default:
+		if f.Local && len(f.Endpoints) > 1 {
+			// With a value Istio compares the endpoint's label with it, not with the caller's.
+			locality.FailoverPriority = append(locality.FailoverPriority, "xcp.tetrate.io/serviceType=localGateway")
+		}
+		locality.FailoverPriority = append(locality.FailoverPriority,
+			"topology.kubernetes.io/region", "topology.istio.io/network", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
+	}
+	return &networking.LoadBalancerSettings{LocalityLbSetting: locality}
+}
+
+// outlierDetection ejects endpoints, which takes another one to go to: on the only one it turns five errors of one path
+// into an outage of all. The count of all 5xx is off for the same reason; left out, Envoy's own default of five holds.
+func outlierDetection(f *intent.Form) *networking.OutlierDetection {
+	if len(f.Endpoints) < 2 {
+		return nil
+	}
+	return &networking.OutlierDetection{
+		Consecutive_5XxErrors:    wrapperspb.UInt32(0),
+		ConsecutiveGatewayErrors: wrapperspb.UInt32(10),
+		MaxEjectionPercent:       100,
+	}
+}

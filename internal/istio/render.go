@@ -1,0 +1,253 @@
+package istio
+
+import (
+	"maps"
+	"slices"
+
+	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
+)
+
+// Renderer keeps the bundles of all clusters. It is used by one goroutine at a time; what it returns is shared and
+// never changes.
+type Renderer struct {
+	namespace *Object
+	clusters  map[string]*bundle
+	hosts     map[string]*host
+	gateways  map[intent.GatewayKey][]*Object
+}
+
+// bundle is one cluster's objects while they change.
+type bundle struct {
+	cluster *intent.Cluster
+	objects map[string]*Object
+}
+
+// host is a global host with its objects, by form.
+type host struct {
+	intent *intent.Host
+	forms  map[string][]*Object
+}
+
+// New makes a Renderer without clusters.
+func New() *Renderer {
+	return &Renderer{
+		namespace: globalNamespace(),
+		clusters:  map[string]*bundle{},
+		hosts:     map[string]*host{},
+		gateways:  map[intent.GatewayKey][]*Object{},
+	}
+}
+
+// Apply renders what is different in an intent, and returns what is different in the bundles, in the order of
+// clusters. A cluster that is new gets all of its bundle, one that is gone an empty one.
+func (r *Renderer) Apply(d intent.Delta) []Change {
+	pending := map[string]*patch{}
+	for _, name := range slices.Sorted(maps.Keys(d.Clusters)) {
+		r.applyCluster(name, d.Clusters[name], pending)
+	}
+	for key, g := range d.Gateways {
+		r.applyGateway(key, g, pending)
+	}
+	for name, h := range d.Hosts {
+		r.applyHost(name, h, pending)
+	}
+	return r.commit(pending)
+}
+
+// patch is what units say about a cluster's objects in one Apply. A put wins over a drop: when one unit takes over a
+// name from another, both speak of it.
+type patch struct {
+	full bool
+	put  map[string]*Object
+	drop map[string]bool
+}
+
+func at(pending map[string]*patch, cluster string) *patch {
+	p := pending[cluster]
+	if p == nil {
+		p = &patch{put: map[string]*Object{}, drop: map[string]bool{}}
+		pending[cluster] = p
+	}
+	return p
+}
+
+// replace says that one unit has other objects now.
+func (p *patch) replace(old, now []*Object) {
+	for _, o := range old {
+		p.drop[o.ID] = true
+	}
+	for _, o := range now {
+		p.put[o.ID] = o
+	}
+}
+
+func (r *Renderer) applyCluster(name string, c *intent.Cluster, pending map[string]*patch) {
+	if c == nil {
+		delete(r.clusters, name)
+		p := at(pending, name)
+		p.full = true
+		return
+	}
+	b := r.clusters[name]
+	if b == nil {
+		b = &bundle{objects: map[string]*Object{}}
+		r.clusters[name] = b
+	}
+	old := b.cluster
+	b.cluster = c
+	p := at(pending, name)
+	if old == nil {
+		p.full = true
+		p.replace(nil, []*Object{r.namespace})
+	}
+	for _, h := range r.hosts {
+		var was []*Object
+		if old != nil {
+			was = h.seenBy(old)
+		}
+		p.replace(was, h.seenBy(c))
+	}
+	if old == nil {
+		for key, objects := range r.gateways {
+			if key.Cluster == name {
+				p.replace(nil, objects)
+			}
+		}
+	}
+}
+
+// seenBy returns the host's objects in a cluster.
+func (h *host) seenBy(c *intent.Cluster) []*Object {
+	if h == nil {
+		return nil
+	}
+	key, _ := h.intent.FormFor(c)
+	return h.forms[key]
+}
+
+func (r *Renderer) applyGateway(key intent.GatewayKey, g *intent.Gateway, pending map[string]*patch) {
+	old := r.gateways[key]
+	var now []*Object
+	if g == nil {
+		delete(r.gateways, key)
+	} else {
+		now = encodeAll(renderGateway(g), old)
+		r.gateways[key] = now
+	}
+	at(pending, key.Cluster).replace(old, now)
+}
+
+func (r *Renderer) applyHost(name string, in *intent.Host, pending map[string]*patch) {
+	old := r.hosts[name]
+	var now *host
+	if in == nil {
+		delete(r.hosts, name)
+	} else {
+		now = &host{intent: in, forms: map[string][]*Object{}}
+		for key, f := range in.Forms {
+			var before []*Object
+			if old != nil {
+				before = old.forms[key]
+			}
+			now.forms[key] = encodeAll(renderForm(in, f), before)
+		}
+		r.hosts[name] = now
+	}
+	for cluster, b := range r.clusters {
+		was, is := old.seenBy(b.cluster), now.seenBy(b.cluster)
+		if !slices.Equal(was, is) {
+			at(pending, cluster).replace(was, is)
+		}
+	}
+}
+
+// encodeAll encodes objects, and keeps the old ones that are the same, so that clusters share them.
+func encodeAll(configs []*config, old []*Object) []*Object {
+	out := make([]*Object, len(configs))
+	for i, c := range configs {
+		o := c.encode()
+		if at := slices.IndexFunc(old, func(x *Object) bool {
+			return x.ID == o.ID && x.Digest == o.Digest && slices.Equal(x.Owners, o.Owners)
+		}); at >= 0 {
+			o = old[at]
+		}
+		out[i] = o
+	}
+	return out
+}
+
+// commit writes the patches into the bundles.
+func (r *Renderer) commit(pending map[string]*patch) []Change {
+	var changes []Change
+	for _, name := range slices.Sorted(maps.Keys(pending)) {
+		p := pending[name]
+		ch := Change{Cluster: name, Full: p.full}
+		b := r.clusters[name]
+		if b == nil { // gone, and whatever its units said does not matter
+			if p.full {
+				changes = append(changes, ch)
+			}
+			continue
+		}
+		for id := range p.drop {
+			if p.put[id] == nil {
+				delete(b.objects, id)
+				ch.Drop = append(ch.Drop, id)
+			}
+		}
+		for id, o := range p.put {
+			if b.objects[id] != o {
+				b.objects[id] = o
+				ch.Put = append(ch.Put, o)
+			}
+		}
+		slices.Sort(ch.Drop)
+		slices.SortFunc(ch.Put, byWave)
+		if ch.Full || len(ch.Put)+len(ch.Drop) > 0 {
+			changes = append(changes, ch)
+		}
+	}
+	return changes
+}
+
+func byWave(a, b *Object) int {
+	if a.Wave != b.Wave {
+		return int(a.Wave) - int(b.Wave)
+	}
+	if a.ID < b.ID {
+		return -1
+	}
+	return 1
+}
+
+// Bundle is a copy of a cluster's bundle; nil for a cluster that has none.
+func (r *Renderer) Bundle(cluster string) *Bundle {
+	b := r.clusters[cluster]
+	if b == nil {
+		return nil
+	}
+	return &Bundle{Cluster: cluster, Objects: maps.Clone(b.objects)}
+}
+
+// Clusters that have a bundle, in order.
+func (r *Renderer) Clusters() []string { return slices.Sorted(maps.Keys(r.clusters)) }
+
+// Sorted are the objects of a bundle in the order in which they are applied.
+func (b *Bundle) Sorted() []*Object {
+	return slices.SortedFunc(maps.Values(b.Objects), byWave)
+}
+
+// Made returns the IDs of the objects in each cluster that were made from a resource, sorted.
+func (r *Renderer) Made(fqn resource.FQN) map[string][]string {
+	out := map[string][]string{}
+	for name, b := range r.clusters {
+		for id, o := range b.objects {
+			if slices.Contains(o.Owners, fqn) {
+				out[name] = append(out[name], id)
+			}
+		}
+		slices.Sort(out[name])
+	}
+	return out
+}
