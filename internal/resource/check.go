@@ -81,13 +81,13 @@ func (c *checker) annotated(m proto.Message) {
 		return
 	}
 	for _, v := range invalid.Violations {
-		path, oneof := jsonPath(m.ProtoReflect().Descriptor(), v.Proto.GetField())
+		path, field, oneof := jsonPath(m.ProtoReflect().Descriptor(), v.Proto.GetField())
 		message := strings.TrimPrefix(v.Proto.GetMessage(), "value ")
 		switch {
 		case oneof != nil:
 			message = "needs one of " + oneofNames(oneof)
-		case strings.HasSuffix(v.Proto.GetRuleId(), ".pattern") && v.FieldDescriptor != nil:
-			if shape := proto.GetExtension(v.FieldDescriptor.Options(), typesv2.E_Shape).(string); shape != "" {
+		case strings.HasSuffix(v.Proto.GetRuleId(), ".pattern") && field != nil:
+			if shape := proto.GetExtension(field.Options(), typesv2.E_Shape).(string); shape != "" {
 				message = "must be " + shape
 			}
 		}
@@ -96,15 +96,15 @@ func (c *checker) annotated(m proto.Message) {
 }
 
 // jsonPath spells the path of a violation as people write it. A violation of a oneof is one of its message.
-func jsonPath(desc protoreflect.MessageDescriptor, path *validate.FieldPath) (string, protoreflect.OneofDescriptor) {
-	out := "spec"
+func jsonPath(desc protoreflect.MessageDescriptor, path *validate.FieldPath) (out string, fd protoreflect.FieldDescriptor, oneof protoreflect.OneofDescriptor) {
+	out = "spec"
 	for _, e := range path.GetElements() {
 		if desc == nil {
 			break
 		}
-		fd := desc.Fields().ByName(protoreflect.Name(e.GetFieldName()))
+		fd = desc.Fields().ByName(protoreflect.Name(e.GetFieldName()))
 		if fd == nil {
-			return out, desc.Oneofs().ByName(protoreflect.Name(e.GetFieldName()))
+			return out, nil, desc.Oneofs().ByName(protoreflect.Name(e.GetFieldName()))
 		}
 		out += "." + fd.JSONName()
 		switch e.Subscript.(type) {
@@ -117,7 +117,7 @@ func jsonPath(desc protoreflect.MessageDescriptor, path *validate.FieldPath) (st
 			desc = fd.MapValue().Message()
 		}
 	}
-	return out, nil
+	return out, fd, nil
 }
 
 // Warnings are about what is well formed but should be written in another way.

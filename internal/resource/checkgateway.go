@@ -83,6 +83,9 @@ func (c *checker) listeners(all []listener) {
 		switch {
 		case !ok:
 			ports[s.GetPort()] = l
+		case first.protocol == "TCP" && l.protocol == "TCP":
+			c.at(l.path+".port", "%d also serves plain TCP in %s: nothing tells their connections apart", s.GetPort(), first.path)
+			continue
 		case !together(first.protocol, l.protocol):
 			c.at(l.path+".port", "%d serves %s here and %s in %s: one port cannot do both", s.GetPort(), l.protocol, first.protocol, first.path)
 			continue

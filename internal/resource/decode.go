@@ -142,8 +142,10 @@ type document struct {
 	number int
 	chunk  chunk
 
-	object   string
-	fqn      FQN
+	object string
+	fqn    FQN
+	// meant are the fields that misplaced and misspelt keys stand for.
+	meant    []string
 	empty    bool
 	decoded  []Decoded
 	problems []Problem
@@ -175,7 +177,7 @@ func (d *document) decode() {
 
 // root decodes an object, or each item of a list of objects.
 func (d *document) root(w *walker, n *yaml.Node, depth int) {
-	d.object, d.fqn = "", ""
+	d.object, d.fqn, d.meant = "", "", nil
 	n, ok := w.enter(n, "")
 	switch {
 	case !ok:

@@ -215,7 +215,7 @@ func (d *document) missingKind(line int, e *envelope) {
 		}
 	}
 	if len(names) > 0 {
-		d.problem(line, "apiVersion", "is missing: for a %s it is %s", e.kind, strings.Join(names, " or "))
+		d.problem(line, "apiVersion", "is missing: for kind %s it is %s", e.kind, strings.Join(names, " or "))
 		return
 	}
 	d.problem(line, "apiVersion", "is missing")
@@ -241,8 +241,10 @@ func (d *document) unknownKind(line int, e *envelope) {
 			names = append(names, k.Name)
 		}
 	}
-	near := didYouMean(e.kind, names)
+	near, version := didYouMean(e.kind, names), didYouMean(e.apiVersion, apiVersions())
 	switch {
+	case len(names) == 0 && version != "" && laterKinds[e.apiVersion] == "":
+		d.problem(line, "apiVersion", "there is no API version %q; did you mean %q?", e.apiVersion, version)
 	case laterKind(e.apiVersion, e.kind):
 		d.problem(line, "kind", "%s is not supported by this version", e.kind)
 	case near != "":
@@ -288,29 +290,39 @@ var laterKinds = map[string]string{
 	"profile.tsb.tetrate.io/v2":   "Profile",
 }
 
-// strangeKeys reports keys that stand beside metadata and spec, or in metadata, and do not belong there.
-func (d *document) strangeKeys(w *walker, e *envelope, kind *Kind) {
+// strangeKeys reports keys that stand beside metadata and spec, or in metadata, and do not belong there. It says
+// whether they look like a document whose indentation is lost.
+func (d *document) strangeKeys(w *walker, e *envelope, kind *Kind) (allLost bool) {
 	desc := kind.Spec().ProtoReflect().Descriptor()
 	for _, p := range e.strange {
 		key, inMetadata := strings.CutPrefix(p.name, "metadata.")
-		hint := ""
+		near := didYouMean(key, []string{"apiVersion", "kind", "metadata", "spec"})
+		if inMetadata {
+			near = didYouMean(key, metadataKeys)
+		}
+		hint, below := "", find(desc, "spec", key, p.value, 6)
 		lost := (e.metadata == nil || e.spec == nil) && !inMetadata
 		switch {
-		case !inMetadata && (key == "name" || slices.Contains(metadataKeys, key) && !hasField(desc, key)):
+		case !inMetadata && (key == "name" || slices.Contains(metadataKeys, key) && !hasField(desc, key, nil)):
 			hint = "; it belongs to metadata, more indented"
-		case hasField(desc, key):
+			d.meant = append(d.meant, "metadata."+key)
+		case hasField(desc, key, nil):
 			hint = "; it belongs to spec"
-		case inMetadata && didYouMean(key, metadataKeys) != "":
-			hint = fmt.Sprintf("; did you mean %q?", didYouMean(key, metadataKeys))
-		case find(desc, "spec", key, 6) != "":
-			hint = "; it belongs to " + find(desc, "spec", key, 6)
-		case !inMetadata && didYouMean(key, []string{"apiVersion", "kind", "metadata", "spec"}) != "":
-			hint, lost = fmt.Sprintf("; did you mean %q?", didYouMean(key, []string{"apiVersion", "kind", "metadata", "spec"})), false
+			d.meant = append(d.meant, "spec."+key)
+		case near != "":
+			hint, lost = fmt.Sprintf("; did you mean %q?", near), false
+			if inMetadata {
+				d.meant = append(d.meant, "metadata."+near)
+			}
+		case below != "":
+			hint = "; it belongs to " + below
+			d.meant = append(d.meant, below+"."+key)
 		default:
 			lost = false
 		}
 		if lost {
 			hint += " (is the indentation lost?)"
+			allLost = true
 		}
 		where := "beside metadata and spec"
 		if inMetadata {
@@ -318,4 +330,5 @@ func (d *document) strangeKeys(w *walker, e *envelope, kind *Kind) {
 		}
 		w.at(p.key, p.name, "there is no field %q %s%s", key, where, hint)
 	}
+	return allLost
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -74,37 +75,37 @@ type level struct {
 }
 
 // unknownKey says what is wrong with a key that a message does not have, and where it belongs: in a message around
-// it, in one below it, or under a name that is almost the same.
-func unknownKey(key string, stack []level) string {
+// it, in one below it, or under a name that is almost the same. meant is the path of that field.
+func unknownKey(key string, value *yaml.Node, stack []level) (message, meant string) {
 	here := stack[len(stack)-1]
 	unknown := fmt.Sprintf("there is no field %q in %s", key, here.path)
-	for _, l := range slices.Backward(stack[:len(stack)-1]) {
-		if hasField(l.desc, key) {
-			return fmt.Sprintf("%s; it belongs to %s, less indented", unknown, l.path)
-		}
-	}
 	near := didYouMean(key, fieldNames(here.desc))
 	if near != "" && strings.EqualFold(near, key) {
-		return fmt.Sprintf("%s; did you mean %q?", unknown, near)
+		return fmt.Sprintf("%s; did you mean %q?", unknown, near), here.path + "." + near
 	}
-	if below := find(here.desc, here.path, key, 4); below != "" {
-		return fmt.Sprintf("%s; it belongs to %s, more indented", unknown, below)
+	for _, l := range slices.Backward(stack[:len(stack)-1]) {
+		if hasField(l.desc, key, value) {
+			return fmt.Sprintf("%s; it belongs to %s, less indented", unknown, l.path), l.path + "." + key
+		}
+	}
+	if below := find(here.desc, here.path, key, value, 4); below != "" {
+		return fmt.Sprintf("%s; it belongs to %s, more indented", unknown, below), below + "." + key
 	}
 	if near != "" {
-		return fmt.Sprintf("%s; did you mean %q?", unknown, near)
+		return fmt.Sprintf("%s; did you mean %q?", unknown, near), here.path + "." + near
 	}
 	if key == "name" || slices.Contains(metadataKeys, key) {
-		return unknown + "; it belongs to metadata"
+		return unknown + "; it belongs to metadata", "metadata." + key
 	}
-	if at := find(stack[0].desc, stack[0].path, key, 6); at != "" {
-		return fmt.Sprintf("%s; it belongs to %s", unknown, at)
+	if at := find(stack[0].desc, stack[0].path, key, value, 6); at != "" {
+		return fmt.Sprintf("%s; it belongs to %s", unknown, at), at + "." + key
 	}
-	return unknown + "; its fields are " + strings.Join(fieldNames(here.desc), ", ")
+	return unknown + "; its fields are " + strings.Join(fieldNames(here.desc), ", "), ""
 }
 
-// find returns the path of the nearest message below desc that has a field, at most depth levels down; empty when
-// there is none. Nearest first: the messages of one level before those of the next.
-func find(desc protoreflect.MessageDescriptor, path, key string, depth int) string {
+// find returns the path of the nearest message below desc that has a field which takes a value, at most depth levels
+// down; empty when there is none. Nearest first: the messages of one level before those of the next.
+func find(desc protoreflect.MessageDescriptor, path, key string, value *yaml.Node, depth int) string {
 	seen := map[protoreflect.FullName]bool{desc.FullName(): true}
 	row := []level{{desc, path}}
 	for range depth {
@@ -121,7 +122,7 @@ func find(desc protoreflect.MessageDescriptor, path, key string, depth int) stri
 				if fd.IsList() {
 					child.path += "[]"
 				}
-				if hasField(m, key) {
+				if hasField(m, key, value) {
 					return child.path
 				}
 				next = append(next, child)
@@ -132,8 +133,22 @@ func find(desc protoreflect.MessageDescriptor, path, key string, depth int) stri
 	return ""
 }
 
-func hasField(desc protoreflect.MessageDescriptor, key string) bool {
-	return desc.Fields().ByJSONName(key) != nil && desc.FullName().Parent() != "google.protobuf"
+// hasField says whether a message has a field, and whether the field takes values of the form of value, unless that
+// is nil.
+func hasField(desc protoreflect.MessageDescriptor, key string, value *yaml.Node) bool {
+	fd := desc.Fields().ByJSONName(key)
+	if fd == nil || desc.FullName().Parent() == "google.protobuf" || isOutput(fd) {
+		return false
+	}
+	switch {
+	case value == nil || value.Kind == yaml.AliasNode || isNull(value):
+		return true
+	case fd.IsList():
+		return value.Kind == yaml.SequenceNode
+	case fd.IsMap() || fd.Message() != nil && fd.Message().FullName().Parent() != "google.protobuf":
+		return value.Kind == yaml.MappingNode
+	}
+	return value.Kind == yaml.ScalarNode
 }
 
 func fieldNames(desc protoreflect.MessageDescriptor) []string {

@@ -11,7 +11,9 @@ import (
 
 // resource makes a resource of an object whose kind is known. Problems from before on are about it.
 func (d *document) resource(w *walker, e *envelope, kind *Kind, before int) {
-	d.strangeKeys(w, e, kind)
+	if d.strangeKeys(w, e, kind) {
+		return // everything else would be a consequence
+	}
 	fqn := d.place(w, e, kind)
 	d.fqn = fqn
 	spec := kind.Spec()
@@ -40,12 +42,16 @@ func (d *document) resource(w *walker, e *envelope, kind *Kind, before int) {
 		warning.Line = e.line(warning.Field) + d.chunk.above
 		decoded.Warnings = append(decoded.Warnings, warning)
 	}
+	slices.SortStableFunc(decoded.Warnings, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	d.decoded = append(d.decoded, decoded)
 }
 
-// related says whether there is a problem with a field, something in it or something around it: then a second one
-// would only be its consequence.
+// related says whether there is a problem with a field, something in it or something around it, or one that says that
+// the field is meant: then a second one would only be its consequence.
 func (d *document) related(from int, field string) bool {
+	if slices.ContainsFunc(d.meant, func(m string) bool { return within(m, field) }) {
+		return true
+	}
 	return slices.ContainsFunc(d.problems[from:], func(p Problem) bool {
 		return p.Field != "" && (within(p.Field, field) || within(field, p.Field))
 	})
@@ -70,7 +76,7 @@ func (d *document) place(w *walker, e *envelope, kind *Kind) FQN {
 		switch {
 		case value == "":
 			missing = true
-			if given.value == "" && !d.reported(key) {
+			if given.value == "" && !d.reported(key) && !slices.Contains(d.meant, key) {
 				d.problem(e.metaLine(), key, "is missing")
 			}
 		case nameProblem(k, value) != "":

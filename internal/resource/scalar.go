@@ -56,7 +56,10 @@ func want(fd protoreflect.FieldDescriptor) string {
 	case protoreflect.EnumKind:
 		return "one of " + strings.Join(enumNames(fd.Enum()), ", ")
 	}
-	return "a number"
+	if k := fd.Kind(); k == protoreflect.FloatKind || k == protoreflect.DoubleKind {
+		return "a number"
+	}
+	return "a whole decimal number"
 }
 
 // parseScalar reads a value, or says what is wrong with it.

@@ -155,7 +155,7 @@ var (
 	yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 	bareStar = regexp.MustCompile(`(?m)^[^#"'\n]*(?:^|[:\-,\[]\s*)(\*[^\s,\]}#]*)`)
 	tabStart = regexp.MustCompile(`(?m)^ *(?:- +)*\t`)
-	template = regexp.MustCompile(`\{\{|\$\{[A-Za-z_]`)
+	template = regexp.MustCompile(`(?m)^[^"'#\n]*(\{\{|\$\{[A-Za-z_])`)
 )
 
 // syntax turns an error of the YAML parser into a line of the document and a sentence that helps. Where the reason
@@ -177,8 +177,8 @@ func (c chunk) syntax(err error) (line int, wrong string) {
 	if i := tabStart.FindIndex(c.text); i != nil && strings.Contains(wrong, "cannot start any token") {
 		return at(i[1] - 1), "a tab is used for indentation; YAML allows only spaces"
 	}
-	if i := template.FindIndex(c.text); i != nil && abs(at(i[0])-line) <= 1 {
-		return at(i[0]), notRendered
+	if i := template.FindSubmatchIndex(c.text); i != nil {
+		return at(i[2]), notRendered
 	}
 	return line, "not YAML: " + wrong
 }

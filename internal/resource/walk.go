@@ -136,7 +136,9 @@ func (w *walker) message(n *yaml.Node, m protoreflect.Message, path string) {
 		case fd == nil && (template.MatchString(p.name) || placeholder.MatchString(p.name)):
 			w.at(p.key, path, "%q %s", p.name, notRendered)
 		case fd == nil:
-			w.at(p.key, path+"."+p.name, "%s", unknownKey(p.name, w.stack))
+			message, meant := unknownKey(p.name, p.value, w.stack)
+			w.doc.meant = append(w.doc.meant, meant)
+			w.at(p.key, path+"."+p.name, "%s", message)
 		case !isOutput(fd):
 			w.field(p, m, fd, path+"."+fd.JSONName())
 		}
