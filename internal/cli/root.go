@@ -97,6 +97,7 @@ func newX(e *env) *cobra.Command {
 		newWait(e),
 		newAudit(e),
 		newServiceAccount(e),
+		newTranslate(e),
 	)
 	x.Aliases = []string{"x"}
 	return x
