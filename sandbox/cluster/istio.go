@@ -155,6 +155,7 @@ func (c *Cluster) operator() object {
 				"accessLogFormat": accessLog,
 				"defaultConfig": object{
 					"binaryPath":    "/istio/envoy",
+					"concurrency":   2, // or each Envoy has a thread for every processor of the node
 					"proxyMetadata": object{"ISTIO_META_DNS_CAPTURE": "true"},
 				},
 			},
@@ -163,7 +164,7 @@ func (c *Cluster) operator() object {
 					"meshID":       "sandbox",
 					"network":      p.Network,
 					"multiCluster": object{"clusterName": p.Name},
-					"proxy":        object{"resources": object{"requests": object{"cpu": "10m", "memory": "40Mi"}, "limits": object{}}},
+					"proxy":        object{"readinessPeriodSeconds": 1, "resources": object{"requests": object{"cpu": "10m", "memory": "40Mi"}, "limits": object{}}},
 					"proxy_init":   object{"resources": object{"requests": object{"cpu": "10m", "memory": "10Mi"}, "limits": object{}}},
 				},
 				// Envoy as its project publishes it has none of Istio's own filters.

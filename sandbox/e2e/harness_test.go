@@ -112,7 +112,6 @@ type machine struct {
 	Mounts     []string
 	Rules      string
 	Namespaces []string // named network namespaces
-	Foreign    []string // processes outside our PID or network namespace
 	Forward    string
 }
 
@@ -144,26 +143,91 @@ func look(t *testing.T) machine {
 		t.Fatal(err)
 	}
 	m.Forward = string(bytes.TrimSpace(forward))
-	m.Foreign = foreign()
 	return m
 }
 
-// foreign lists processes in other PID or network namespaces than ours.
-func foreign() []string {
-	var out []string
-	ours := func(ns string) string { l, _ := os.Readlink("/proc/self/ns/" + ns); return l }
-	pid, network := ours("pid"), ours("net")
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, d := range dirs {
-		p, err1 := os.Readlink(d + "/ns/pid")
-		n, err2 := os.Readlink(d + "/ns/net")
-		if err1 != nil || err2 != nil || p == pid && n == network {
-			continue
-		}
-		comm, _ := os.ReadFile(d + "/comm")
-		out = append(out, fmt.Sprintf("%s %s", filepath.Base(d), bytes.TrimSpace(comm)))
+// inhabitants are the namespaces of a process and all of its descendants.
+type inhabitants map[string]bool
+
+// inhabitantsOf looks who lives in the sandbox whose first process is pid.
+func inhabitantsOf(t *testing.T, pid int) inhabitants {
+	t.Helper()
+	children := map[int][]int{}
+	for _, p := range processes() {
+		children[p.parent] = append(children[p.parent], p.pid)
 	}
-	slices.Sort(out)
+	ours, out := inhabitants{}, inhabitants{}
+	for _, ns := range namespaces(os.Getpid()) {
+		ours[ns] = true
+	}
+	for queue := []int{pid}; len(queue) > 0; queue = queue[1:] {
+		for _, ns := range namespaces(queue[0]) {
+			if !ours[ns] {
+				out[ns] = true
+			}
+		}
+		queue = append(queue, children[queue[0]]...)
+	}
+	if len(out) < 3 {
+		t.Fatalf("process %d has namespaces %v only", pid, out)
+	}
+	return out
+}
+
+// alive lists the processes that are in one of the namespaces.
+func (in inhabitants) alive() []string {
+	var out []string
+	for _, p := range processes() {
+		if slices.ContainsFunc(namespaces(p.pid), func(ns string) bool { return in[ns] }) {
+			out = append(out, fmt.Sprintf("%d %s", p.pid, p.name))
+		}
+	}
+	return out
+}
+
+// gone says that nobody is left in the namespaces.
+func (in inhabitants) gone(t *testing.T, when string) {
+	t.Helper()
+	var left []string
+	for range 50 {
+		if left = in.alive(); len(left) == 0 {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("%s these processes are left: %s", when, strings.Join(left, ", "))
+}
+
+func namespaces(pid int) []string {
+	var out []string
+	for _, kind := range []string{"pid", "net", "mnt", "ipc"} {
+		if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind)); err == nil {
+			out = append(out, ns)
+		}
+	}
+	return out
+}
+
+type proc struct {
+	pid, parent int
+	name        string
+}
+
+func processes() []proc {
+	var out []proc
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
+		p := proc{name: string(b[open+1 : end])}
+		var state string
+		fmt.Sscan(string(b[:open]), &p.pid)
+		fmt.Sscan(string(b[end+1:]), &state, &p.parent)
+		out = append(out, p)
+	}
 	return out
 }
 

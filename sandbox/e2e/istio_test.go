@@ -24,10 +24,14 @@ func istio(t *testing.T, s *sandbox) {
 	own := s.kubectl(t, "b", "-n", "mesh", "get", "service", "app", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
 	// The name exists nowhere but in Istio: its DNS capture makes it resolve.
 	answers(t, s, "wan", "http://"+own+"/fetch?url=http://remote.example.test/", "a app-")
-	logs := s.kubectl(t, "a", "-n", "mesh", "logs", "deployment/gateway")
-	if !strings.Contains(logs, "remote.example.test") {
-		t.Errorf("the gateway of a did not log the call:\n%s", logs)
-	}
+	// Envoy writes its log once a second.
+	eventually(t, "the gateway's log of the call", func() error {
+		logs := s.kubectl(t, "a", "-n", "mesh", "logs", "deployment/gateway", "--tail=5")
+		if !strings.Contains(logs, "remote.example.test") {
+			return fmt.Errorf("it is not there:\n%s", logs)
+		}
+		return nil
+	})
 }
 
 func address2(t *testing.T, s *sandbox, cluster string) string {

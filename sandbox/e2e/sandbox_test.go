@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,8 +56,10 @@ func TestSandbox(t *testing.T) {
 		t.Run(step.name, func(t *testing.T) { step.run(t, s) })
 	}
 
+	all := inhabitantsOf(t, initPID(t, s))
 	s.run(t, "down")
 	unchanged(t, before, "after down")
+	all.gone(t, "after down")
 	if out, err := s.try("status"); err == nil || !strings.Contains(out, "no sandbox is running") {
 		t.Errorf("status after down: %v\n%s", err, out)
 	}
@@ -71,19 +73,19 @@ func TestKilled(t *testing.T) {
 	for _, victim := range []string{"init", "daemon"} {
 		s.run(t, "up", "--no-istio")
 		pid := initPID(t, s)
+		all := inhabitantsOf(t, pid)
 		if victim == "daemon" {
-			out, err := exec.Command("pgrep", "-P", strconv.Itoa(pid)).Output()
-			if err != nil {
-				t.Fatalf("children of %d: %v", pid, err)
-			}
 			// The daemon is the first child; later ones are orphans.
-			if pid, err = strconv.Atoi(strings.Fields(string(out))[0]); err != nil {
-				t.Fatal(err)
+			i := slices.IndexFunc(processes(), func(p proc) bool { return p.parent == pid })
+			if i < 0 {
+				t.Fatalf("process %d has no child", pid)
 			}
+			pid = processes()[i].pid
 		}
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
+		all.gone(t, "after kill -9 of "+victim)
 		unchanged(t, before, "after kill -9 of "+victim)
 	}
 	s.run(t, "up", "--no-istio", "--nodes", "2")
@@ -100,13 +102,16 @@ func TestInterrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	var all inhabitants
 	eventually(t, "a sandbox on its way", func() error {
-		if len(foreign()) <= len(before.Foreign) {
+		i := slices.IndexFunc(processes(), func(p proc) bool { return p.parent == cmd.Process.Pid && p.name != "go" })
+		if i < 0 {
 			return errors.New("no process of it yet")
 		}
+		time.Sleep(2 * time.Second) // now it has some
+		all = inhabitantsOf(t, processes()[i].pid)
 		return nil
 	})
-	time.Sleep(time.Second)
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +119,7 @@ func TestInterrupted(t *testing.T) {
 		t.Error("up was interrupted and exited with 0")
 	}
 	unchanged(t, before, "after Ctrl-C")
+	all.gone(t, "after Ctrl-C")
 	if _, err := os.Stat("/run/isthmus-sandbox"); !os.IsNotExist(err) {
 		t.Errorf("state directory after Ctrl-C: %v, want none", err)
 	}

@@ -224,7 +224,7 @@ func userChain(t *testing.T, s *sandbox) {
 
 // restart kills an API server: the sandbox starts it again.
 func restart(t *testing.T, s *sandbox) {
-	s.run(t, "exec", "a", "--", "sh", "-c", "kill $(pgrep -f 'kube-apiserver.*--etcd-prefix=/a ')")
+	s.run(t, "exec", "a", "--", "sh", "-c", "kill -9 $(pgrep -f '[k]ube-apiserver.*--etcd-prefix=/a ')")
 	eventually(t, "API server of a", func() error {
 		out, err := s.try("exec", "a", "--", "kubectl", "get", "--raw=/readyz", "--request-timeout=2s")
 		if err != nil || out != "ok" {

@@ -90,6 +90,16 @@ func (n *Network) router(p plan.Plan) error {
 	if err := sysctls(); err != nil {
 		return err
 	}
+	// What the WAN does not route vanishes; without this it would be refused.
+	for _, dst := range []string{plan.Pods, plan.LoadBalancers} {
+		_, ipnet, err := net.ParseCIDR(dst)
+		if err != nil {
+			return err
+		}
+		if err := routeAdd(&netlink.Route{Dst: ipnet, Type: unix.RTN_BLACKHOLE}); err != nil {
+			return err
+		}
+	}
 	return nft(coreRules(p))
 }
 
