@@ -93,6 +93,7 @@ type Engine struct {
 	tries     map[ID]*try
 	since     time.Time // when current was taken up
 	reported  *Report
+	reportOf  *Bundle // that reported is about
 }
 
 // try is the history of one object that needed more than one attempt.
@@ -260,7 +261,7 @@ func (e *Engine) pass(ctx context.Context) (time.Duration, error) {
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	e.report(Report{At: current.At, Total: len(current.Objects), NotOK: p.notOK(), Leftover: p.leftover, Wrote: p.wrote})
+	e.report(current, Report{At: current.At, Total: len(current.Objects), NotOK: p.notOK(), Leftover: p.leftover, Wrote: p.wrote})
 	return p.wait, nil
 }
 
@@ -295,11 +296,12 @@ func (e *Engine) watch(ctx context.Context) map[schema.GroupVersionKind]error {
 	return missing
 }
 
-func (e *Engine) report(r Report) {
-	if p := e.reported; p != nil && p.At == r.At && p.Total == r.Total && p.Leftover == r.Leftover && slices.Equal(p.NotOK, r.NotOK) {
+// report says each bundle's result at least once, and then only what changed.
+func (e *Engine) report(of *Bundle, r Report) {
+	if p := e.reported; p != nil && e.reportOf == of && p.Leftover == r.Leftover && slices.Equal(p.NotOK, r.NotOK) {
 		return
 	}
-	e.reported = &r
+	e.reported, e.reportOf = &r, of
 	if r.Wrote > 0 {
 		e.cfg.Log.Info("applied", "revision", r.At.Revision, "objects", r.Total, "wrote", r.Wrote, "not_ok", len(r.NotOK))
 	}

@@ -1,0 +1,100 @@
+package edge
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/pem"
+	"slices"
+
+	"sigs.k8s.io/yaml"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+)
+
+const networkLabel = "topology.istio.io/network"
+
+// meshConfig is what matters of Istio's MeshConfig.
+type meshConfig struct {
+	TrustDomain        string   `json:"trustDomain"`
+	TrustDomainAliases []string `json:"trustDomainAliases"`
+	DefaultConfig      struct {
+		ProxyMetadata map[string]string `json:"proxyMetadata"`
+	} `json:"defaultConfig"`
+}
+
+// meshInput is everything that the fact about the mesh is made from.
+type meshInput struct {
+	istiods    []*deployment
+	configMaps map[string]map[string]string // by name, of the namespace of Istio
+	namespace  *item                        // of Istio; nil when it does not exist
+	nodes      []*isthmusv1.Node
+	kubernetes string
+	edge       string
+}
+
+// mesh is the fact about the cluster's Istio and Kubernetes.
+func mesh(in meshInput) *isthmusv1.Fact {
+	m := &isthmusv1.Mesh{KubernetesVersion: in.kubernetes, EdgeVersion: in.edge, Region: commonest(in.nodes, (*isthmusv1.Node).GetRegion), Zone: commonest(in.nodes, (*isthmusv1.Node).GetZone)}
+	if in.namespace != nil {
+		m.Network = in.namespace.Labels[networkLabel]
+	}
+	name := "istio"
+	if d := active(in.istiods); d != nil {
+		m.Revision, m.IstioVersion = d.revision, d.version
+		if d.revision != "" && d.revision != "default" {
+			name = "istio-" + d.revision
+		}
+		m.TrustDomain = "cluster.local" // Istio's default
+	}
+	var cfg meshConfig
+	if text := in.configMaps[name]["mesh"]; text != "" {
+		_ = yaml.Unmarshal([]byte(text), &cfg) // istiod refuses what cannot be read, and so does not run
+	}
+	m.TrustDomain = cmp.Or(cfg.TrustDomain, m.TrustDomain)
+	m.TrustDomainAliases = cfg.TrustDomainAliases
+	m.DnsCapture = cfg.DefaultConfig.ProxyMetadata["ISTIO_META_DNS_CAPTURE"] == "true"
+	if block, _ := pem.Decode([]byte(in.configMaps["istio-ca-root-cert"]["root-cert.pem"])); block != nil {
+		sum := sha256.Sum256(block.Bytes)
+		m.RootSha256 = hex.EncodeToString(sum[:])
+	}
+	return &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: m}}
+}
+
+// active is the istiod that new workloads belong to: a ready one before others, then the one without a name, then the
+// one whose name sorts last, which is the newest where names are versions.
+func active(istiods []*deployment) *deployment {
+	if len(istiods) == 0 {
+		return nil
+	}
+	rank := func(d *deployment) int {
+		n := 0
+		if d.ready {
+			n += 2
+		}
+		if d.revision == "" || d.revision == "default" {
+			n++
+		}
+		return n
+	}
+	return slices.MaxFunc(istiods, func(a, b *deployment) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.revision, b.revision))
+	})
+}
+
+// commonest value of the nodes, the first in order among equals.
+func commonest(nodes []*isthmusv1.Node, of func(*isthmusv1.Node) string) string {
+	count := map[string]int{}
+	for _, n := range nodes {
+		if v := of(n); v != "" {
+			count[v]++
+		}
+	}
+	best := ""
+	for v, n := range count {
+		if best == "" || n > count[best] || n == count[best] && v < best {
+			best = v
+		}
+	}
+	return best
+}

@@ -1,0 +1,381 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/tools/cache"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	"isthmus.dev/isthmus/internal/apply"
+)
+
+const meshID = "mesh//"
+
+// observer keeps the facts of the cluster.
+type observer struct {
+	istio   string // namespace of Istio
+	version string // of the edge
+	wake    chan struct{}
+
+	namespaces, services, pods, deployments, nodes, configMaps cache.SharedIndexInformer
+	secrets                                                    []cache.SharedIndexInformer
+
+	mu         sync.Mutex
+	kubernetes string
+	dirty      map[string]bool
+	gateways   map[string]map[string]bool // keys of pods and Deployments that are gateways, by namespace
+}
+
+// newObserver starts nothing. secrets may be nil: then none are seen.
+func newObserver(client dynamic.Interface, secrets metadata.Interface, istioNamespace, version string) *observer {
+	o := &observer{istio: istioNamespace, version: version, wake: make(chan struct{}, 1), dirty: map[string]bool{}, gateways: map[string]map[string]bool{}}
+	core := func(resource string) schema.GroupVersionResource {
+		return schema.GroupVersionResource{Version: "v1", Resource: resource}
+	}
+	watch := func(gvr schema.GroupVersionResource, s apply.Scope, f func(*unstructured.Unstructured) *item) cache.SharedIndexInformer {
+		return apply.NewInformer(client, gvr, s, func(u *unstructured.Unstructured) any { return f(u) })
+	}
+	o.namespaces = watch(core("namespaces"), apply.Scope{}, namespaceItem)
+	o.services = watch(core("services"), apply.Scope{}, serviceItem)
+	o.pods = watch(core("pods"), apply.Scope{}, podItem)
+	o.nodes = watch(core("nodes"), apply.Scope{}, nodeItem)
+	o.configMaps = watch(core("configmaps"), apply.Scope{Namespace: istioNamespace}, configMapItem)
+	o.deployments = watch(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, apply.Scope{}, deploymentItem)
+	if secrets != nil {
+		for _, kind := range []string{"kubernetes.io/tls", "Opaque"} {
+			o.secrets = append(o.secrets, secretInformer(secrets, kind))
+		}
+	}
+	o.listen()
+	return o
+}
+
+// secretInformer sees that Secrets of one type exist, and nothing of what is in them.
+func secretInformer(client metadata.Interface, kind string) cache.SharedIndexInformer {
+	res := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"})
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector = "type=" + kind
+			return res.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = "type=" + kind
+			return res.Watch(ctx, o)
+		},
+	}
+	inf := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, client), &metav1.PartialObjectMetadata{}, 0, cache.Indexers{})
+	_ = inf.SetTransform(func(obj any) (any, error) { // errors only after the start
+		if m, ok := obj.(*metav1.PartialObjectMetadata); ok {
+			return secretItem(m, kind), nil
+		}
+		return obj, nil
+	})
+	return inf
+}
+
+func (o *observer) informers() []cache.SharedIndexInformer {
+	return append([]cache.SharedIndexInformer{o.namespaces, o.services, o.pods, o.deployments, o.nodes, o.configMaps}, o.secrets...)
+}
+
+func (o *observer) listen() {
+	for _, inf := range o.informers() {
+		_, _ = inf.AddEventHandler(cache.ResourceEventHandlerFuncs{ // errors only after the stop
+			AddFunc:    func(obj any) { o.seen(nil, obj) },
+			UpdateFunc: o.seen,
+			DeleteFunc: func(obj any) { o.seen(obj, nil) },
+		})
+	}
+}
+
+// seen marks the facts that an object takes part in, in its old form and in its new one. nil is none.
+func (o *observer) seen(was, is any) {
+	if last, ok := was.(cache.DeletedFinalStateUnknown); ok {
+		was = last.Obj
+	}
+	before, _ := was.(*item)
+	after, _ := is.(*item)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := o.mark(before) + o.mark(after)
+	ns, key := before.gatewayKey()
+	if newNS, newKey := after.gatewayKey(); newKey != "" {
+		o.gateway(newNS, newKey, false)
+	} else if key != "" {
+		o.gateway(ns, key, true)
+	}
+	if n == 0 {
+		return
+	}
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// mark the facts of one object, and say how many.
+func (o *observer) mark(i *item) int {
+	ids := i.factIDs()
+	for _, id := range ids {
+		o.dirty[id] = true
+	}
+	n := len(ids)
+	if i.describesMesh(o.istio) {
+		o.dirty[meshID] = true
+		n++
+	}
+	return n
+}
+
+func (i *item) describesMesh(istio string) bool {
+	return i != nil && (i.content != nil || i.deploy != nil && i.deploy.istiod || i.fact.GetNode() != nil || i.fact.GetNamespace().GetName() == istio)
+}
+
+// factIDs are the facts that an object is, or takes part in.
+func (i *item) factIDs() []string {
+	switch {
+	case i == nil:
+	case i.fact != nil:
+		return []string{i.fact.GetId()}
+	case i.pod != nil:
+		return []string{"workload/" + i.Namespace + "/" + i.pod.workload}
+	case i.deploy != nil && i.deploy.gateway != nil:
+		return []string{"workload/" + i.Namespace + "/" + i.Name}
+	}
+	return nil
+}
+
+// gatewayKey names an object that is a gateway among those of its namespace.
+func (i *item) gatewayKey() (namespace, key string) {
+	switch {
+	case i == nil:
+	case i.pod != nil:
+		return i.Namespace, "pod/" + i.Name
+	case i.deploy != nil && i.deploy.gateway != nil:
+		return i.Namespace, "deployment/" + i.Name
+	}
+	return "", ""
+}
+
+// gateway notes a gateway of a namespace. Where the first comes or the last goes, the services' labels do as well.
+func (o *observer) gateway(namespace, key string, gone bool) {
+	had := len(o.gateways[namespace]) > 0
+	if gone {
+		delete(o.gateways[namespace], key)
+	} else {
+		if o.gateways[namespace] == nil {
+			o.gateways[namespace] = map[string]bool{}
+		}
+		o.gateways[namespace][key] = true
+	}
+	if had == (len(o.gateways[namespace]) > 0) {
+		return
+	}
+	for _, k := range o.services.GetStore().ListKeys() {
+		if strings.HasPrefix(k, namespace+"/") {
+			o.dirty["service/"+k] = true
+		}
+	}
+}
+
+// run watches until ctx ends.
+func (o *observer) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, inf := range o.informers() {
+		wg.Go(func() { inf.RunWithContext(ctx) })
+	}
+	wg.Wait()
+}
+
+func (o *observer) synced() bool {
+	for _, inf := range o.informers() {
+		if !inf.HasSynced() {
+			return false
+		}
+	}
+	return true
+}
+
+// wait until everything has been seen once.
+func (o *observer) wait(ctx context.Context) error {
+	var all []cache.InformerSynced
+	for _, inf := range o.informers() {
+		all = append(all, inf.HasSynced)
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), all...) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// askVersion reads the API server's version.
+func (o *observer) askVersion(ctx context.Context, get func(context.Context, string) ([]byte, error)) error {
+	text, err := get(ctx, "/version")
+	if err != nil {
+		return fmt.Errorf("ask the API server's version: %w", err)
+	}
+	var v struct {
+		GitVersion string `json:"gitVersion"`
+	}
+	if err := json.Unmarshal(text, &v); err != nil {
+		return fmt.Errorf("read the API server's version: %w", err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.kubernetes != v.GitVersion {
+		o.kubernetes = v.GitVersion
+		o.dirty[meshID] = true
+	}
+	return nil
+}
+
+// take returns the facts that may have changed since the last take, nil for those that are gone.
+func (o *observer) take() map[string]*isthmusv1.Fact {
+	o.mu.Lock()
+	dirty := o.dirty
+	o.dirty = map[string]bool{}
+	o.mu.Unlock()
+	out := make(map[string]*isthmusv1.Fact, len(dirty))
+	for id := range dirty {
+		out[id] = o.fact(id)
+	}
+	return out
+}
+
+// all returns every fact, and forgets what had changed before.
+func (o *observer) all() map[string]*isthmusv1.Fact {
+	o.mu.Lock()
+	o.dirty = map[string]bool{}
+	o.mu.Unlock()
+	out := map[string]*isthmusv1.Fact{meshID: o.mesh()}
+	for _, inf := range o.informers() {
+		for _, obj := range inf.GetStore().List() {
+			i, ok := obj.(*item)
+			if !ok {
+				continue
+			}
+			for _, id := range i.factIDs() {
+				if out[id] == nil {
+					out[id] = o.fact(id)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// fact as it is now; nil when it is gone.
+func (o *observer) fact(id string) *isthmusv1.Fact {
+	kind, rest, _ := strings.Cut(id, "/")
+	namespace, name, _ := strings.Cut(rest, "/")
+	switch kind {
+	case "mesh":
+		return o.mesh()
+	case "namespace":
+		return factOf(o.namespaces, name)
+	case "node":
+		return factOf(o.nodes, name)
+	case "service":
+		return o.service(namespace, factOf(o.services, rest))
+	case "secret":
+		for _, s := range o.secrets {
+			if f := factOf(s, rest); f != nil {
+				return f
+			}
+		}
+	case "workload":
+		return o.workload(namespace, name)
+	}
+	return nil
+}
+
+func factOf(inf cache.SharedIndexInformer, key string) *isthmusv1.Fact {
+	obj, _, _ := inf.GetStore().GetByKey(key)
+	if i, ok := obj.(*item); ok {
+		return i.fact
+	}
+	return nil
+}
+
+// service keeps a Service's labels in full only beside gateways.
+func (o *observer) service(namespace string, f *isthmusv1.Fact) *isthmusv1.Fact {
+	if f == nil {
+		return nil
+	}
+	o.mu.Lock()
+	full := len(o.gateways[namespace]) > 0
+	o.mu.Unlock()
+	labels := f.GetService().GetLabels()
+	if full || len(labels) == 0 {
+		return f
+	}
+	s := f.GetService()
+	return &isthmusv1.Fact{Id: f.GetId(), Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{
+		Namespace: s.GetNamespace(), Name: s.GetName(), Type: s.GetType(), ClusterIp: s.GetClusterIp(), Selector: s.GetSelector(),
+		Ports: s.GetPorts(), ExternalAddresses: s.GetExternalAddresses(), Labels: meaningful(labels), Annotations: s.GetAnnotations(),
+		ExternalName: s.GetExternalName(),
+	}}}
+}
+
+func (o *observer) workload(namespace, name string) *isthmusv1.Fact {
+	o.mu.Lock()
+	keys := slices.Sorted(maps.Keys(o.gateways[namespace]))
+	o.mu.Unlock()
+	var pods []*gatewayPod
+	var deployed *deployment
+	for _, k := range keys {
+		kind, object, _ := strings.Cut(k, "/")
+		inf := o.pods
+		if kind == "deployment" {
+			inf = o.deployments
+		}
+		obj, _, _ := inf.GetStore().GetByKey(namespace + "/" + object)
+		i, ok := obj.(*item)
+		switch {
+		case !ok:
+		case i.pod != nil && i.pod.workload == name:
+			pods = append(pods, i.pod)
+		case i.deploy != nil && i.Name == name:
+			deployed = i.deploy
+		}
+	}
+	return workload(namespace, name, pods, deployed)
+}
+
+func (o *observer) mesh() *isthmusv1.Fact {
+	in := meshInput{edge: o.version, configMaps: map[string]map[string]string{}}
+	o.mu.Lock()
+	in.kubernetes = o.kubernetes
+	o.mu.Unlock()
+	for _, obj := range o.deployments.GetStore().List() {
+		if i, ok := obj.(*item); ok && i.Namespace == o.istio && i.deploy != nil && i.deploy.istiod {
+			in.istiods = append(in.istiods, i.deploy)
+		}
+	}
+	for _, obj := range o.configMaps.GetStore().List() {
+		if i, ok := obj.(*item); ok && i.content != nil {
+			in.configMaps[i.Name] = i.content
+		}
+	}
+	for _, obj := range o.nodes.GetStore().List() {
+		if i, ok := obj.(*item); ok {
+			in.nodes = append(in.nodes, i.fact.GetNode())
+		}
+	}
+	if obj, ok, _ := o.namespaces.GetStore().GetByKey(o.istio); ok {
+		in.namespace, _ = obj.(*item)
+	}
+	return mesh(in)
+}

@@ -1,0 +1,202 @@
+package edge
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+)
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+// gatewayPod is what counts of a pod that is a gateway.
+type gatewayPod struct {
+	workload string // name of the owner
+	created  string
+	labels   map[string]string
+	account  string
+	node     string
+	ready    bool
+	ports    map[string]uint32
+}
+
+// deployment is what counts of istiod's Deployment, and of those of gateways, which exist without pods too.
+type deployment struct {
+	istiod   bool
+	ready    bool
+	revision string
+	version  string
+	gateway  *gatewayPod
+}
+
+type podTemplate struct {
+	Metadata struct {
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
+	} `json:"metadata"`
+	Spec podSpec `json:"spec"`
+}
+
+type podSpec struct {
+	ServiceAccountName string `json:"serviceAccountName"`
+	NodeName           string `json:"nodeName"`
+	Containers         []struct {
+		Name  string   `json:"name"`
+		Image string   `json:"image"`
+		Args  []string `json:"args"`
+		Ports []struct {
+			Name          string `json:"name"`
+			ContainerPort int64  `json:"containerPort"`
+		} `json:"ports"`
+	} `json:"containers"`
+}
+
+type podObject struct {
+	podTemplate `json:",inline"`
+	Status      struct {
+		Conditions []condition `json:"conditions"`
+		Phase      string      `json:"phase"`
+	} `json:"status"`
+}
+
+// isGateway says whether a pod, or a template of pods, is an Istio gateway.
+func isGateway(p podTemplate) bool {
+	for t := range strings.SplitSeq(p.Metadata.Annotations["inject.istio.io/templates"], ",") {
+		if strings.TrimSpace(t) == "gateway" {
+			return true
+		}
+	}
+	for k := range p.Metadata.Labels {
+		if k == "isthmus.dev/gateway" || strings.HasPrefix(k, "istio.io/gateway") || k == "gateway.networking.k8s.io/gateway-name" {
+			return true
+		}
+	}
+	for _, c := range p.Spec.Containers {
+		if c.Name == "istio-proxy" && slices.Contains(c.Args, "router") {
+			return true
+		}
+	}
+	return false
+}
+
+func newGatewayPod(p podTemplate, workload string) *gatewayPod {
+	g := &gatewayPod{workload: workload, labels: stableLabels(p.Metadata.Labels), account: cmp.Or(p.Spec.ServiceAccountName, "default"), node: p.Spec.NodeName}
+	for _, c := range p.Spec.Containers {
+		for _, port := range c.Ports {
+			if port.Name != "" {
+				if g.ports == nil {
+					g.ports = map[string]uint32{}
+				}
+				g.ports[port.Name] = uint32(port.ContainerPort)
+			}
+		}
+	}
+	return g
+}
+
+// stableLabels leaves out what differs from one pod to the next of the same workload.
+func stableLabels(m map[string]string) map[string]string {
+	out := maps.Clone(m)
+	for _, k := range []string{"pod-template-hash", "controller-revision-hash", "pod-template-generation", "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"} {
+		delete(out, k)
+	}
+	return out
+}
+
+func podItem(u *unstructured.Unstructured) *item {
+	i := newItem(u)
+	o := as[podObject](u)
+	if !isGateway(o.podTemplate) || o.Status.Phase == "Succeeded" || o.Status.Phase == "Failed" {
+		return i
+	}
+	i.pod = newGatewayPod(o.podTemplate, workloadOf(u, o.Metadata.Labels["pod-template-hash"]))
+	i.pod.created = u.GetCreationTimestamp().UTC().Format("2006-01-02T15:04:05Z") + " " + i.Name
+	i.pod.ready = isTrue(o.Status.Conditions, "Ready") && u.GetDeletionTimestamp() == nil
+	return i
+}
+
+// workloadOf is the name of what made a pod: of a ReplicaSet its Deployment.
+func workloadOf(u *unstructured.Unstructured, templateHash string) string {
+	owner := metav1.GetControllerOfNoCopy(u)
+	if owner == nil {
+		return u.GetName()
+	}
+	if owner.Kind == "ReplicaSet" && templateHash != "" {
+		return strings.TrimSuffix(owner.Name, "-"+templateHash)
+	}
+	return owner.Name
+}
+
+type deploymentObject struct {
+	Spec struct {
+		Template podTemplate `json:"template"`
+	} `json:"spec"`
+	Status struct {
+		ReadyReplicas int64 `json:"readyReplicas"`
+	} `json:"status"`
+}
+
+func deploymentItem(u *unstructured.Unstructured) *item {
+	i := newItem(u)
+	labels := u.GetLabels()
+	istiod := labels["app"] == "istiod"
+	o := as[deploymentObject](u)
+	if !istiod && !isGateway(o.Spec.Template) {
+		return i
+	}
+	i.deploy = &deployment{istiod: istiod, ready: o.Status.ReadyReplicas > 0, revision: labels["istio.io/rev"]}
+	if !istiod {
+		i.deploy.gateway = newGatewayPod(o.Spec.Template, i.Name)
+		return i
+	}
+	for _, c := range o.Spec.Template.Spec.Containers {
+		if c.Name == "discovery" {
+			i.deploy.version = imageVersion(c.Image)
+		}
+	}
+	if v := labels["app.kubernetes.io/version"]; i.deploy.version == "" && v != "" {
+		i.deploy.version = v
+	}
+	return i
+}
+
+// imageVersion is the tag of an image without the variant, or "".
+func imageVersion(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	slash := strings.LastIndexByte(image, '/')
+	_, tag, ok := strings.Cut(image[slash+1:], ":")
+	if !ok {
+		return ""
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(tag, "-distroless"), "-debug")
+}
+
+// workload is the fact about the pods of one workload; nil when there is neither a pod nor a Deployment.
+func workload(namespace, name string, pods []*gatewayPod, deployed *deployment) *isthmusv1.Fact {
+	if len(pods) == 0 && deployed == nil {
+		return nil
+	}
+	newest := (*gatewayPod)(nil)
+	if deployed != nil {
+		newest = deployed.gateway
+	}
+	w := &isthmusv1.Workload{Namespace: namespace, Name: name, Total: uint32(len(pods))}
+	slices.SortFunc(pods, func(a, b *gatewayPod) int { return cmp.Compare(a.created, b.created) })
+	for _, p := range pods {
+		newest = p
+		if p.ready {
+			w.Ready++
+			w.Nodes = append(w.Nodes, p.node)
+		}
+	}
+	slices.Sort(w.Nodes)
+	w.Nodes = slices.Compact(w.Nodes)
+	w.Labels, w.ServiceAccount, w.Ports = newest.labels, newest.account, newest.ports
+	return &isthmusv1.Fact{Id: "workload/" + namespace + "/" + name, Fact: &isthmusv1.Fact_Workload{Workload: w}}
+}

@@ -1,0 +1,170 @@
+package fleet
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tidwall/btree"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	"isthmus.dev/isthmus/internal/istio"
+)
+
+// servingWave is the first wave of objects that serve other clusters: Gateways, and the VirtualServices behind them.
+const servingWave = 3
+
+// cluster is one cluster's wanted bundle and its edge. The Fleet's lock guards it.
+type cluster struct {
+	name    string
+	known   bool // a bundle was published
+	objects map[string]*istio.Object
+	held    map[string]bool // removals that wait for other clusters
+
+	session *session // nil when no edge is connected
+	// sent is what the edge has once it has taken everything that was sent; nil until it said what it has.
+	sent *btree.Map[string, string]
+	// pending are objects whose wanted form may not be the sent one: the mailbox. Only the newest form counts.
+	pending map[string]bool
+	// unanswered has the revision at which an object was sent, until the edge answers that.
+	unanswered map[string]int64
+	notOK      map[string]*isthmusv1.ObjectOutcome
+
+	version            string
+	reported, answered bool
+	heard              time.Time
+}
+
+func newCluster(name string) *cluster {
+	return &cluster{name: name, objects: map[string]*istio.Object{}, held: map[string]bool{}, pending: map[string]bool{}, unanswered: map[string]int64{}}
+}
+
+func (c *cluster) wake() {
+	if c.session != nil {
+		c.session.poke()
+	}
+}
+
+// publish takes a change in, and returns the removals that serve other clusters.
+func (c *cluster) publish(ch istio.Change) map[string]bool {
+	c.known = true
+	drop := ch.Drop
+	if ch.Full {
+		put := make(map[string]bool, len(ch.Put))
+		for _, o := range ch.Put {
+			put[o.ID] = true
+		}
+		drop = nil
+		for id := range c.objects {
+			if !put[id] {
+				drop = append(drop, id)
+			}
+		}
+	}
+	serving := map[string]bool{}
+	for _, id := range drop {
+		if o := c.objects[id]; o != nil && o.Wave >= servingWave {
+			serving[id] = true
+		}
+		delete(c.objects, id)
+		c.pending[id] = true
+	}
+	for _, o := range ch.Put {
+		if was := c.objects[o.ID]; was != nil && was.Digest == o.Digest && was.Wave == o.Wave {
+			continue
+		}
+		c.objects[o.ID] = o
+		c.pending[o.ID] = true
+		delete(c.held, o.ID)
+	}
+	return serving
+}
+
+// hello takes in what an edge that just connected has.
+func (c *cluster) hello(have []*isthmusv1.ObjectDigest) {
+	c.sent = new(btree.Map[string, string])
+	c.pending = map[string]bool{}
+	c.unanswered = map[string]int64{}
+	for _, h := range have {
+		c.sent.Set(h.GetId(), h.GetDigest())
+		c.pending[h.GetId()] = true
+	}
+	for id := range c.objects {
+		c.pending[id] = true
+	}
+}
+
+// difference is what an edge has to be told.
+type difference struct {
+	put   []*istio.Object
+	drop  []string
+	total int
+	sum   string
+}
+
+func (d *difference) empty() bool { return len(d.put) == 0 && len(d.drop) == 0 }
+
+// take empties the mailbox.
+func (c *cluster) take(revision int64) *difference {
+	d := new(difference)
+	for _, id := range slices.Sorted(maps.Keys(c.pending)) {
+		have, sent := c.sent.Get(id)
+		switch o := c.objects[id]; {
+		case o != nil && (!sent || have != o.Digest):
+			d.put = append(d.put, o)
+			c.sent.Set(id, o.Digest)
+		case o == nil && sent && c.held[id]:
+			continue // stays in the mailbox
+		case o == nil && sent:
+			d.drop = append(d.drop, id)
+			c.sent.Delete(id)
+		default:
+			delete(c.pending, id)
+			continue
+		}
+		delete(c.pending, id)
+		c.unanswered[id] = revision
+	}
+	h := sha256.New()
+	c.sent.Scan(func(id, digest string) bool {
+		_, _ = h.Write([]byte(id + " " + digest + "\n")) // never fails
+		return true
+	})
+	d.total, d.sum = c.sent.Len(), hex.EncodeToString(h.Sum(nil))
+	return d
+}
+
+// applied takes in an answer.
+func (c *cluster) applied(a *isthmusv1.Applied) {
+	c.answered = true
+	c.notOK = make(map[string]*isthmusv1.ObjectOutcome, len(a.GetNotOk()))
+	for _, o := range a.GetNotOk() {
+		c.notOK[o.GetId()] = o
+	}
+	for id, rev := range c.unanswered {
+		if rev <= a.GetAt().GetRevision() {
+			delete(c.unanswered, id)
+		}
+	}
+}
+
+func (c *cluster) state() State {
+	s := State{
+		Connected: c.session != nil, Reported: c.reported, Answered: c.answered, Version: c.version, LastSync: c.heard,
+		Unsent: map[string]bool{}, Unanswered: make(map[string]bool, len(c.unanswered)), NotOK: maps.Clone(c.notOK),
+	}
+	for id := range c.pending {
+		s.Unsent[id] = true
+	}
+	for id := range c.unanswered {
+		s.Unanswered[id] = true
+	}
+	if c.sent == nil { // nobody has said what is there
+		for id := range c.objects {
+			s.Unsent[id] = true
+		}
+	}
+	return s
+}
