@@ -51,6 +51,8 @@ type Installer struct {
 	// settled remembers, per object, the digest of a rendered form that the API server keeps in another way than it
 	// was written, so that it is not written again and again. Only the worker touches it.
 	settled map[types.UID]string
+	// written is what the cache may not show yet. Only the worker touches it.
+	written memory
 }
 
 // key names an install resource.
@@ -71,6 +73,7 @@ func New(c Config) (*Installer, error) {
 		resources: map[string]cache.GenericLister{},
 		objects:   map[schema.GroupVersionResource]cache.GenericLister{},
 		settled:   map[types.UID]string{},
+		written:   memory{},
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[key](200*time.Millisecond, time.Minute)),
 	}

@@ -36,7 +36,7 @@ func (in *Installer) reconcile(ctx context.Context, id key) (time.Duration, erro
 	if err != nil {
 		return 0, err
 	}
-	u := obj.(*unstructured.Unstructured)
+	u := in.written.newest(obj.(*unstructured.Unstructured))
 	if u.GetDeletionTimestamp() != nil {
 		return in.release(ctx, k, u)
 	}
@@ -161,7 +161,7 @@ func start(gw *v1alpha1.Gateway, o object, live *unstructured.Unstructured, firs
 func (in *Installer) find(ctx context.Context, gw *v1alpha1.Gateway, o object) (have *unstructured.Unstructured, foreign bool, err error) {
 	cached, err := in.objects[o.gvr].ByNamespace(o.GetNamespace()).Get(o.GetName())
 	if err == nil {
-		have = cached.(*unstructured.Unstructured)
+		have = in.written.newest(cached.(*unstructured.Unstructured))
 	} else {
 		// Not in the cache is not absent: it may lack our labels.
 		have, err = in.client.Resource(o.gvr).Namespace(o.GetNamespace()).Get(ctx, o.GetName(), metav1.GetOptions{})
@@ -203,6 +203,7 @@ func (in *Installer) write(ctx context.Context, o object, live *unstructured.Uns
 	if err != nil {
 		return nil, fmt.Errorf("update %s: %w", nameOfObject(o.Unstructured), err)
 	}
+	in.written.put(live, done)
 	in.log.InfoContext(ctx, "updated", "object", nameOfObject(done))
 	if differs(o.Unstructured, done) {
 		in.log.WarnContext(ctx, "the API server keeps it in another form", "object", nameOfObject(done))
@@ -221,7 +222,7 @@ func (in *Installer) retire(ctx context.Context, gw *v1alpha1.Gateway, objects [
 		return nil // a lister knows only one error: not there
 	}
 	u := obj.(*unstructured.Unstructured)
-	if o := metav1.GetControllerOfNoCopy(u); o == nil || o.UID != gw.UID || u.GetDeletionTimestamp() != nil {
+	if o := metav1.GetControllerOfNoCopy(u); o == nil || o.UID != gw.UID || in.written.newest(u).GetDeletionTimestamp() != nil {
 		return nil
 	}
 	uid := u.GetUID()
@@ -229,6 +230,10 @@ func (in *Installer) retire(ctx context.Context, gw *v1alpha1.Gateway, objects [
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete %s: %w", nameOfObject(u), err)
 	}
+	gone := u.DeepCopy()
+	gone.SetDeletionTimestamp(new(metav1.Now()))
+	gone.SetResourceVersion("")
+	in.written.put(u, gone)
 	in.log.InfoContext(ctx, "deleted", "object", nameOfObject(u))
 	return nil
 }
@@ -246,7 +251,7 @@ func (in *Installer) report(ctx context.Context, k kind, u *unstructured.Unstruc
 	if err != nil {
 		return err
 	}
-	_, err = in.client.Resource(k.gvr()).Namespace(u.GetNamespace()).Patch(ctx, u.GetName(), types.MergePatchType, patch,
+	done, err := in.client.Resource(k.gvr()).Namespace(u.GetNamespace()).Patch(ctx, u.GetName(), types.MergePatchType, patch,
 		metav1.PatchOptions{FieldManager: fieldManager}, "status")
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil // the resource changed or went away meanwhile: that event brings us back
@@ -254,6 +259,7 @@ func (in *Installer) report(ctx context.Context, k kind, u *unstructured.Unstruc
 	if err != nil {
 		return fmt.Errorf("write the status of %s: %w", nameOfObject(u), err)
 	}
+	in.written.put(u, done)
 	return nil
 }
 
@@ -270,6 +276,7 @@ func (in *Installer) keep(ctx context.Context, k kind, u *unstructured.Unstructu
 	if err != nil {
 		return u, fmt.Errorf("put the delete hold on %s: %w", nameOfObject(u), err)
 	}
+	in.written.put(u, out)
 	return out, nil
 }
 
@@ -301,7 +308,7 @@ func (in *Installer) drain(ctx context.Context, u *unstructured.Unstructured) (b
 	if err != nil {
 		return false, nil // a lister knows only one error: not there
 	}
-	svc := obj.(*unstructured.Unstructured)
+	svc := in.written.newest(obj.(*unstructured.Unstructured))
 	if o := metav1.GetControllerOfNoCopy(svc); o == nil || o.UID != u.GetUID() || svc.GetDeletionTimestamp() != nil {
 		return false, nil
 	}
@@ -315,9 +322,12 @@ func (in *Installer) drain(ctx context.Context, u *unstructured.Unstructured) (b
 	}
 	a[AnnotationDraining] = "true"
 	marked.SetAnnotations(a)
-	_, err = in.client.Resource(services).Namespace(u.GetNamespace()).Update(ctx, marked, metav1.UpdateOptions{FieldManager: fieldManager})
+	done, err := in.client.Resource(services).Namespace(u.GetNamespace()).Update(ctx, marked, metav1.UpdateOptions{FieldManager: fieldManager})
 	if apierrors.IsNotFound(err) {
 		return false, nil
+	}
+	if err == nil {
+		in.written.put(svc, done)
 	}
 	return true, err
 }
