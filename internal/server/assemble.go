@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"isthmus.dev/isthmus/internal/fleet"
+	"isthmus.dev/isthmus/internal/istio"
+	"isthmus.dev/isthmus/internal/pipeline"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
 )
@@ -20,6 +22,7 @@ type parts struct {
 	server *Server
 	fleet  *fleet.Fleet
 	state  *state
+	loop   *pipeline.Loop
 }
 
 // assemble puts the parts together. It starts nothing.
@@ -35,15 +38,25 @@ func assemble(db *store.DB, o Options) (*parts, error) {
 		Changed:      func(string) { p.state.wake() },
 		Log:          o.Log,
 	})
+	p.loop = pipeline.New(pipeline.Config{Store: db, Publish: publisher{p}, Compiled: p.state.compiledTo, Log: o.Log})
 	var err error
 	p.server, err = New(Config{
-		DB: db, Organization: o.Organization, Fleet: p.fleet.Handler, View: p.state.view,
+		DB: db, Organization: o.Organization, Fleet: p.fleet.Handler, View: p.state.view, Plan: compiler{},
 		Hosts: o.Hosts, CertFile: o.CertFile, KeyFile: o.KeyFile, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return p, writeCA(o.DataDir, p.server.CACertificate())
+}
+
+// publisher hands bundles to the fleet, and then tells the statuses.
+type publisher struct{ p *parts }
+
+// Publish implements pipeline.Publisher.
+func (f publisher) Publish(epoch string, revision int64, changes []istio.Change) {
+	f.p.fleet.Publish(epoch, revision, changes)
+	f.p.state.published(revision, changes)
 }
 
 // observe stores what an edge reports.
@@ -57,16 +70,26 @@ func observe(db *store.DB) func(context.Context, fleet.Observation) error {
 	}
 }
 
-// run serves until ctx ends or a part fails; nobody outlives it.
+// run serves until ctx ends or a part fails. The loops end after the last request, and nobody outlives run.
 func (p *parts) run(ctx context.Context, l net.Listener, o Options) error {
-	inner, stop := context.WithCancel(ctx)
+	serving, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	g, inner := errgroup.WithContext(inner)
+	var g errgroup.Group
 	g.Go(func() error {
-		defer stop() // the loops end after the last request, not before
-		return p.server.Serve(inner, l, o.Grace, p.fleet.Shutdown)
+		defer stop()
+		return p.server.Serve(serving, l, o.Grace, p.fleet.Shutdown)
 	})
-	g.Go(func() error { return ended(inner, p.state.run(inner)) })
+	for _, loop := range []func(context.Context) error{p.loop.Run, p.state.run} {
+		g.Go(func() error {
+			err := ended(loops, loop(loops))
+			if err != nil {
+				fail(err)
+			}
+			return err
+		})
+	}
 	return g.Wait()
 }
 

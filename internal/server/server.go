@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -154,7 +155,7 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 		c, ok, err := s.auth.caller(r.Context(), r.Header)
 		if err != nil {
 			e := s.rpcError(r.Context(), err)
-			if rpc.IsSupported(r) {
+			if !strings.HasPrefix(r.URL.Path, "/v2/") && rpc.IsSupported(r) {
 				_ = rpc.Write(w, r, e)
 				return
 			}

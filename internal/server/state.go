@@ -21,6 +21,7 @@ type state struct {
 	kick  chan struct{}
 
 	mu         sync.Mutex
+	staged     map[resource.FQN][]resource.Condition // guarded by mu; conditions of bundles that are not published yet
 	compiled   int64                                 // guarded by mu
 	conditions map[resource.FQN][]resource.Condition // guarded by mu; the slices are never written
 	objects    map[resource.FQN]map[string][]string  // guarded by mu; by owner and cluster, object IDs
@@ -32,6 +33,7 @@ func newState(db *store.DB, f func(string) fleet.State) *state {
 	return &state{
 		db: db, fleet: f, kick: make(chan struct{}, 1),
 		conditions: map[resource.FQN][]resource.Condition{},
+		staged:     map[resource.FQN][]resource.Condition{},
 		objects:    map[resource.FQN]map[string][]string{},
 		owners:     map[string]map[string][]resource.FQN{},
 	}
@@ -46,22 +48,42 @@ func (s *state) wake() {
 }
 
 // compiledTo takes in what the pipeline made of the snapshot of a revision: the conditions that changed (nil for a
-// resource that is gone), and the changes of bundles.
+// resource that is gone), and the changes of bundles. With changes it counts only once they are published: between the
+// two, the fleet would say of the new objects that nobody has to send them any more.
 func (s *state) compiledTo(revision int64, conditions map[resource.FQN][]resource.Condition, changes []istio.Change) {
 	s.mu.Lock()
 	for fqn, cs := range conditions {
+		s.staged[fqn] = cs
+	}
+	if len(changes) == 0 {
+		s.commit(revision, nil)
+	}
+	s.mu.Unlock()
+	s.wake()
+}
+
+// published takes in that the fleet has the changes.
+func (s *state) published(revision int64, changes []istio.Change) {
+	s.mu.Lock()
+	s.commit(revision, changes)
+	s.mu.Unlock()
+	s.wake()
+}
+
+// commit makes what is staged visible; the lock is held.
+func (s *state) commit(revision int64, changes []istio.Change) {
+	for fqn, cs := range s.staged {
 		if cs == nil {
 			delete(s.conditions, fqn)
 			continue
 		}
 		s.conditions[fqn] = cs
 	}
+	clear(s.staged)
 	for _, ch := range changes {
 		s.bundle(ch)
 	}
 	s.compiled = max(s.compiled, revision)
-	s.mu.Unlock()
-	s.wake()
 }
 
 // bundle keeps the index of owners; the lock is held.
