@@ -10,6 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// maxLists is how deep lists of objects may be nested.
+const maxLists = 4
+
 // DefaultLimit is how large a file may be.
 const DefaultLimit = 16 << 20
 
@@ -198,7 +201,11 @@ func (d *document) root(w *walker, n *yaml.Node, depth int) {
 	if e == nil {
 		return
 	}
-	if e.items != nil && depth < 4 {
+	if e.items != nil && depth == maxLists {
+		w.at(n, "items", "lists are nested deeper than %d levels", maxLists)
+		return
+	}
+	if e.items != nil {
 		for _, item := range e.items.Content {
 			d.root(w, item, depth+1)
 		}

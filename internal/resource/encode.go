@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -51,13 +54,67 @@ func Flat(r *Resource) map[string]any {
 
 // Encode writes resources as YAML documents that tctl applies. Equal resources give the same bytes.
 func Encode(rs []*Resource) ([]byte, error) {
+	docs := make([]any, 0, len(rs))
+	for _, r := range rs {
+		docs = append(docs, Envelope(r))
+	}
+	return YAML(docs)
+}
+
+// YAML writes maps, slices and scalars as YAML documents with sorted keys, such that every text is read back as it is.
+func YAML(docs []any) ([]byte, error) {
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
-	for _, r := range rs {
-		if err := e.Encode(Envelope(r)); err != nil {
-			return nil, fmt.Errorf("encode %q: %w", r.FQN, err)
+	for i, d := range docs {
+		n, err := node(d)
+		if err == nil {
+			err = e.Encode(n)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("encode document %d: %w", i+1, err)
 		}
 	}
 	return b.Bytes(), e.Close()
+}
+
+// node is a value as the YAML library writes it, its texts in a style that survives.
+func node(v any) (*yaml.Node, error) {
+	n := new(yaml.Node)
+	switch v := v.(type) {
+	case map[string]any:
+		n.Kind = yaml.MappingNode
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			value, err := node(v[k])
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, textNode(k), value)
+		}
+	case []any:
+		n.Kind = yaml.SequenceNode
+		for _, item := range v {
+			value, err := node(item)
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, value)
+		}
+	case string:
+		return textNode(v), nil
+	default:
+		return n, n.Encode(v)
+	}
+	return n, nil
+}
+
+// textNode is a text. Of several lines that start with white space the library gets the indentation wrong, so those
+// are quoted.
+func textNode(s string) *yaml.Node {
+	n := new(yaml.Node)
+	n.SetString(s)
+	if strings.ContainsAny(s, "\n\r") && strings.TrimLeft(s, " \t\r\n") != s {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	return n
 }
