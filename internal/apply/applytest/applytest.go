@@ -29,6 +29,8 @@ type Cluster struct {
 	}
 	// Writes counts the requests so far that are not reads.
 	Writes func() int
+	// LeaseWrites counts those of them that renew a Lease.
+	LeaseWrites func() int
 	// Namespace is where the suite works; it exists.
 	Namespace string
 }

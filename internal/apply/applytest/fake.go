@@ -66,7 +66,7 @@ func NewFake(t testing.TB, namespace string) *Cluster {
 		lists[r.GroupVersionResource] = gvk.Kind + "List"
 	}
 	client := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists)
-	var writes, versions atomic.Int64
+	var writes, leases, versions atomic.Int64
 	var mu sync.Mutex
 	client.PrependReactor("*", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		switch a.GetVerb() {
@@ -74,11 +74,17 @@ func NewFake(t testing.TB, namespace string) *Cluster {
 			return false, nil, nil
 		}
 		writes.Add(1)
+		if a.GetResource().Resource == "leases" {
+			leases.Add(1)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		return stamp(client.Tracker(), a, versions.Add(1))
 	})
-	c := &Cluster{Dynamic: client, Resources: table(rows), Writes: func() int { return int(writes.Load()) }, Namespace: namespace}
+	c := &Cluster{
+		Dynamic: client, Resources: table(rows), Namespace: namespace,
+		Writes: func() int { return int(writes.Load()) }, LeaseWrites: func() int { return int(leases.Load()) },
+	}
 	c.makeNamespace(t)
 	return c
 }
