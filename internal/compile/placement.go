@@ -188,30 +188,43 @@ func guarded(fqn resource.FQN, s *server, out *output) bool {
 	return closed
 }
 
-// conflictOf finds the first other server that cannot be true together with s. It is the server at order in its own gateway.
+// conflictOf finds the first other server that cannot be true together with s, which is at order in its own gateway. Who
+// comes first on a port decides which protocols it speaks.
 func conflictOf(r *Reads, p *plan, s *server, order int) (resource.Condition, bool) {
-	group := p.FQN.Parent()
-	var best *listener
-	why := ""
-	look := func(prefix, what string) {
+	before := func(a, b *listener) bool {
+		return b == nil || cmp.Or(cmp.Compare(a.FQN, b.FQN), cmp.Compare(a.Order, b.Order)) < 0
+	}
+	self := &listener{FQN: p.FQN, Order: order}
+	first := func(prefix string) *listener {
+		var best *listener
 		for _, v := range r.prefix(prefix) {
-			l := v.(listener)
-			earlier := cmp.Or(cmp.Compare(l.FQN, p.FQN), cmp.Compare(l.Order, order)) < 0
-			if earlier && samePods(l.Labels, p.Labels) && (best == nil || l.FQN < best.FQN) {
-				best, why = &l, what
+			if l := v.(listener); before(&l, self) && samePods(l.Labels, p.Labels) && before(&l, best) {
+				best = &l
 			}
 		}
+		return best
 	}
-	look(listenerHostKey(group, p.Namespace, s.port, s.host), "has the same port and host")
-	for _, class := range []string{"http", "tls", "tcp"} {
-		if class != s.class() || class == "tcp" {
-			look(listenerClassKey(group, p.Namespace, s.port, class), "has the port with another protocol")
+	say := func(l *listener, why string) (resource.Condition, bool) {
+		return no(reasonServerConflict, s.field, "Server %q (port %d, host %q) is left out: server %q of %q %s.", s.name, s.port, s.host, l.Server, l.FQN, why), true
+	}
+	group := p.FQN.Parent()
+	class := func(c string) *listener { return first(listenerClassKey(group, p.Namespace, s.port, c)) }
+	var other *listener
+	for _, c := range []string{"http", "tls", "tcp"} {
+		if l := class(c); c != s.class() && l != nil && before(l, other) {
+			other = l
 		}
 	}
-	if best == nil {
-		return resource.Condition{}, false
+	if other != nil && before(other, class(s.class())) || other == nil && s.class() == "tcp" && class("tcp") != nil {
+		if other == nil {
+			other = class("tcp")
+		}
+		return say(other, "has the port with a protocol that cannot share it")
 	}
-	return no(reasonServerConflict, s.field, "Server %q (port %d, host %q) is left out: server %q of %q %s.", s.name, s.port, s.host, best.Server, best.FQN, why), true
+	if l := first(listenerHostKey(group, p.Namespace, s.port, s.host)); l != nil {
+		return say(l, "has the same port and host")
+	}
+	return resource.Condition{}, false
 }
 
 // samePods says whether pods that one selector matches are all matched by the other.
@@ -265,18 +278,21 @@ func expose(p *plan, s *server, out *output) {
 func place(r *Reads, p *plan, out *output) {
 	org := p.FQN.Ancestor("organizations")
 	scope := groupScope(p.Workspace)
-	placed, selected, foreign := false, false, resource.FQN("")
+	placed, holder := false, resource.FQN("")
 	for key, v := range r.prefix(clusterNamesPrefix) {
 		name := strings.TrimPrefix(key, clusterNamesPrefix)
 		if v.(resource.FQN) != org || !selects(r, scope, p.FQN.Parent(), name, p.Namespace) {
 			continue
 		}
-		selected = true
-		if !owns(r, p.Workspace, name, p.Namespace) {
-			foreign = cmp.Or(ownerOf(r, workspaceScope, name, p.Namespace), "nobody")
+		if owner := ownerOf(r, workspaceScope, name, p.Namespace); owner != p.Workspace {
+			holder = cmp.Or(owner, "nobody")
 			continue
 		}
-		if ownerOf(r, scope, name, p.Namespace) != p.FQN.Parent() || !namespaceThere(r, name, p.Namespace) {
+		if group := ownerOf(r, scope, name, p.Namespace); group != p.FQN.Parent() {
+			holder = group
+			continue
+		}
+		if isSystem(r, p.FQN, p.Namespace) || !namespaceThere(r, name, p.Namespace) {
 			continue
 		}
 		placed = true
@@ -284,8 +300,10 @@ func place(r *Reads, p *plan, out *output) {
 	}
 	switch {
 	case placed:
-	case selected && foreign != "":
-		out.say(p.FQN, no(reasonNamespaceForeign, "workloadSelector.namespace", "Namespace %q does not belong to workspace %q, but to %q.", p.Namespace, p.Workspace, foreign))
+	case isSystem(r, p.FQN, p.Namespace):
+		out.say(p.FQN, no(reasonSystemNamespace, "workloadSelector.namespace", "Namespace %q is a system namespace, which no workspace can own.", p.Namespace))
+	case holder != "":
+		out.say(p.FQN, no(reasonNamespaceForeign, "workloadSelector.namespace", "Namespace %q belongs to %q.", p.Namespace, holder))
 	case !anyPattern(r, scope, p.FQN.Parent(), p.Namespace):
 		out.say(p.FQN, no(reasonNamespaceForeign, "workloadSelector.namespace", "Namespace %q is not selected by group %q.", p.Namespace, p.FQN.Parent()))
 	default:
