@@ -5,10 +5,11 @@
 SHELL       := /bin/bash
 .DELETE_ON_ERROR:
 export CGO_ENABLED = 0
+# One set of flags for programs and tests, so that every package is compiled once.
+export GOFLAGS := $(strip $(shell go env GOFLAGS) -trimpath)
 export ISTHMUS_CACHE ?= $(HOME)/.cache/isthmus
 
 VERSION     ?= 0.1.0
-GOFLAGS_BIN := -trimpath -ldflags "-s -w -X isthmus.dev/isthmus/internal/version.Version=$(VERSION)"
 STAGE       := build/stage
 DEBIAN      := nftables iptables iproute2 bubblewrap util-linux curl openssl ca-certificates procps
 
