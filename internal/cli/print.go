@@ -8,7 +8,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
+
+	"isthmus.dev/isthmus/internal/resource"
 )
 
 // result is what a command shows: a table for people, documents for machines.
@@ -65,14 +66,12 @@ func writeTable(w io.Writer, header []string, rows [][]string) error {
 }
 
 func writeYAML(w io.Writer, docs []any) error {
-	enc := yaml.NewEncoder(w)
-	enc.SetIndent(2)
-	for _, d := range docs {
-		if err := enc.Encode(d); err != nil {
-			return err
-		}
+	text, err := resource.YAML(docs)
+	if err != nil {
+		return err
 	}
-	return enc.Close()
+	_, err = w.Write(text)
+	return err
 }
 
 func writeJSON(w io.Writer, r result) error {
