@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 					return c == transport, nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"http": httpCommand, "tenants": tenantsCommand, "server": serverCommand, "nth": nthCommand,
+					"http": httpCommand, "tenants": tenantsCommand, "server": serverCommand, "nth": nthCommand, "edge": edgeCommand(t),
 				},
 				Setup: func(e *testscript.Env) error {
 					e.Setenv("TCTL_TRANSPORT", transport)
@@ -66,7 +66,7 @@ func TestScripts(t *testing.T) {
 					e.Setenv("GUIDE", guide)
 					e.Setenv("PASSWORD", password)
 					h := &host{dir: filepath.Join(e.WorkDir, ".server"), listen: "127.0.0.1:0"}
-					e.Values["host"] = h
+					e.Values["host"], e.Values["edges"] = h, edges{}
 					e.Defer(func() { h.stop() })
 					if err := h.start(); err != nil {
 						return err
