@@ -149,7 +149,7 @@ func (a *app) printStatus(st daemon.Status) error {
 func (a *app) kubeconfigCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "kubeconfig CLUSTER",
-		Short: "Print a kubeconfig that works on this machine",
+		Short: "Print a kubeconfig that works on this machine, or inside when asked inside",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			s, err := a.dir.Load()
@@ -159,7 +159,11 @@ func (a *app) kubeconfigCommand() *cobra.Command {
 			if s.Plan.Cluster(args[0]) == nil {
 				return fmt.Errorf("kubeconfig: no cluster %q, only %s", args[0], strings.Join(s.Plan.Names(), ", "))
 			}
-			data, err := os.ReadFile(a.dir.HostKubeconfig(args[0]))
+			file := a.dir.HostKubeconfig(args[0])
+			if s.Inside() {
+				file = a.dir.Kubeconfig(args[0])
+			}
+			data, err := os.ReadFile(file)
 			if err != nil {
 				return err
 			}

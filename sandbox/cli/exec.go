@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"isthmus.dev/sandbox/daemon"
 )
 
 func (a *app) execCommand() *cobra.Command {
@@ -67,7 +69,9 @@ func (a *app) exec(where string, command []string) error {
 		name, _, _ := strings.Cut(kv, "=")
 		return slices.Contains([]string{"PATH", "KUBECONFIG", "SSL_CERT_FILE", "CURL_CA_BUNDLE"}, name) || strings.HasSuffix(strings.ToLower(name), "_proxy")
 	})
-	env = append(env, "PATH="+s.Path, "KUBECONFIG="+strings.Join(configs, ":"),
+	// kubectl and istioctl are the clusters' own; the caller's programs come
+	// before the system's, as the caller has it.
+	env = append(env, "PATH="+s.Path+":"+os.Getenv("PATH")+":"+daemon.SystemPath, "KUBECONFIG="+strings.Join(configs, ":"),
 		"SSL_CERT_FILE="+a.dir.Trust(), "CURL_CA_BUNDLE="+a.dir.Trust())
 	args := []string{"nsenter", "--target", fmt.Sprint(s.PID), "--mount", "--pid", "--ipc", "--net=" + netfile, "--", self, "enter", wd}
 	return syscall.Exec(nsenter, append(args, command...), env)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,6 +142,22 @@ func (a *app) build(ctx context.Context, istio bool, say func(string, ...any)) (
 func (a *app) enginesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "engines", Short: "Build the programs that sandboxes run"}
 	cmd.AddCommand(&cobra.Command{
+		Use: "path PROGRAM", Short: "Print where a built program is, such as kubectl or istioctl", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			set, _, err := a.build(cmd.Context(), true, func(format string, args ...any) {
+				fmt.Fprintf(a.errout, format+"\n", args...)
+			})
+			if err != nil {
+				return err
+			}
+			if set[args[0]] == "" {
+				return fmt.Errorf("engines path: no program %q, only %s", args[0], strings.Join(slices.Sorted(maps.Keys(set)), ", "))
+			}
+			fmt.Fprintln(a.out, set[args[0]])
+			return nil
+		},
+	})
+	cmd.AddCommand(&cobra.Command{
 		Use: "build", Short: "Build what is not in the cache yet", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			begin := time.Now()
@@ -180,7 +197,7 @@ func (a *app) prerequisites() error {
 	return nil
 }
 
-// searchPath puts the engines' programs before the system's.
+// searchPath lists the directories of the engines' programs, as in PATH.
 func searchPath(programs engine.Set) string {
 	dirs := map[string]bool{}
 	for _, p := range programs {
@@ -191,7 +208,7 @@ func searchPath(programs engine.Set) string {
 		out = append(out, d)
 	}
 	slices.Sort(out)
-	return strings.Join(append(out, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"), ":")
+	return strings.Join(out, ":")
 }
 
 // initCommand and daemonCommand are the sandbox's own first processes.

@@ -31,9 +31,12 @@ type Boot struct {
 	Dir      state.Dir  `json:"dir"`
 	Plan     plan.Plan  `json:"plan"`
 	Programs engine.Set `json:"programs"`
-	Path     string     `json:"path"`  // PATH of everything inside
+	Path     string     `json:"path"`  // directories of the programs, as in PATH
 	Cache    string     `json:"cache"` // keeps rendered manifests
 }
+
+// SystemPath is where Debian keeps programs.
+const SystemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Lines from the daemon to "up" begin with one of these.
 const (
@@ -120,7 +123,7 @@ func startInit(b Boot, files []*os.File) (*exec.Cmd, error) {
 	defer log.Close()
 	cmd := exec.Command("/proc/self/exe", "init", b.Dir.Path("boot.json"))
 	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), "PATH="+b.Path)
+	cmd.Env = append(os.Environ(), "PATH="+b.Path+":"+SystemPath)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = files
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -167,6 +170,9 @@ func follow(ctx context.Context, r *os.File, progress func(string)) error {
 
 // Down ends a sandbox and waits until all of its processes are gone.
 func Down(ctx context.Context, s state.Sandbox) error {
+	if s.Inside() {
+		return errors.New("down: a sandbox cannot be ended from inside")
+	}
 	// The init's death is everybody's: the kernel kills its PID namespace, and
 	// lets the init disappear only after all others did.
 	if err := syscall.Kill(s.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {

@@ -69,7 +69,6 @@ func answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 
 func (d *Daemon) status() Status {
 	s := Status{DNS: d.names.All(), Processes: d.procs.List()}
-	s.Sandbox, _ = d.boot.Dir.Load() // its process number means nothing in here, so the error is of no use
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range d.boot.Plan.Clusters {

@@ -41,7 +41,7 @@ func Run(ctx context.Context, b Boot) error {
 	unix.CloseOnExec(firstFile)
 	d := &Daemon{
 		boot:     b,
-		procs:    process.New(b.Dir.Logs(), b.Path),
+		procs:    process.New(b.Dir.Logs(), b.Path+":"+SystemPath),
 		clusters: map[string]*cluster.Cluster{},
 		lifeline: os.NewFile(firstFile, "lifeline"),
 		cut:      map[string]bool{},
@@ -260,7 +260,7 @@ func waitTCP(ctx context.Context, addr string, limit time.Duration) error {
 
 // Status is the answer to "sandbox status -o json".
 type Status struct {
-	Sandbox   state.Sandbox     `json:"sandbox"`
+	Sandbox   state.Sandbox     `json:"sandbox"` // filled in by the command that asks
 	Clusters  []ClusterStatus   `json:"clusters"`
 	DNS       map[string]string `json:"dns"`
 	Processes []process.Status  `json:"processes"`

@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"isthmus.dev/sandbox/cluster"
@@ -52,27 +55,17 @@ func builtins() []builtin {
 	}
 }
 
-// builtinImages fills the image store.
+// builtinImages fills the image store. The files lie beside the engines, not
+// in the state directory: /run is memory on most machines.
 func builtinImages(b Boot) error {
 	store := image.NewStore(b.Dir.Images())
 	for _, img := range builtins() {
 		if !b.Plan.Istio && img.ref != cluster.CoreDNSImage {
 			continue
 		}
-		// Not the tag: overlayfs does not take a colon in a path.
-		name, _, _ := strings.Cut(filepath.Base(img.ref), ":")
-		dir := b.Dir.Path("builtin", name)
-		for path, program := range img.files {
-			if err := place(b.Programs[program], filepath.Join(dir, path)); err != nil {
-				return fmt.Errorf("image %s: %s: %w", img.ref, program, err)
-			}
-		}
-		manifest, err := json.Marshal(img.manifest)
+		dir, err := img.make(filepath.Join(filepath.Dir(b.Cache), "images"), b.Programs)
 		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, image.ManifestName), manifest, 0o644); err != nil {
-			return err
+			return fmt.Errorf("image %s: %w", img.ref, err)
 		}
 		if _, err := store.Link(img.ref, dir); err != nil {
 			return err
@@ -81,12 +74,50 @@ func builtinImages(b Boot) error {
 	return nil
 }
 
+// make returns the image's directory below cache, whose name carries
+// everything that decides what is in it.
+func (img builtin) make(cache string, programs map[string]string) (string, error) {
+	manifest, err := json.Marshal(img.manifest)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s\n", manifest)
+	for _, path := range slices.Sorted(maps.Keys(img.files)) {
+		if programs[img.files[path]] == "" {
+			return "", fmt.Errorf("%s was not built", img.files[path])
+		}
+		fmt.Fprintln(sum, path, programs[img.files[path]])
+	}
+	// Not the tag: overlayfs does not take a colon in a path.
+	name, _, _ := strings.Cut(filepath.Base(img.ref), ":")
+	dir := filepath.Join(cache, fmt.Sprintf("%s-%x", name, sum.Sum(nil)[:6]))
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+	tmp, err := os.MkdirTemp(cache, ".making-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tmp)
+	for path, program := range img.files {
+		if err := place(programs[program], filepath.Join(tmp, path)); err != nil {
+			return "", fmt.Errorf("%s: %w", program, err)
+		}
+	}
+	err = errors.Join(os.WriteFile(filepath.Join(tmp, image.ManifestName), manifest, 0o644), os.Chmod(tmp, 0o755))
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Rename(tmp, dir)
+}
+
 // place puts a program into an image: as a second name of the same file where
 // the cache is on the same disk, as a copy otherwise.
 func place(from, to string) error {
-	if from == "" {
-		return errors.New("it was not built")
-	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}

@@ -46,6 +46,7 @@ func TestSandbox(t *testing.T) {
 		{"LoadBalancer", loadBalancer},
 		{"PodsAreHidden", podsAreHidden},
 		{"Names", names},
+		{"Inside", inside},
 		{"Trust", trust},
 		{"CutAndHeal", cutAndHeal},
 		{"AddressChanges", addressChanges},

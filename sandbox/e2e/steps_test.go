@@ -152,6 +152,27 @@ func names(t *testing.T, s *sandbox) {
 	}
 }
 
+// inside runs the command itself on wan: scripts there set names and ask for
+// kubeconfigs, and find the caller's own programs.
+func inside(t *testing.T, s *sandbox) {
+	s.run(t, "exec", "wan", "--", s.bin, "dns", "set", "inside.example.test", "198.19.1.9")
+	if got := s.run(t, "dns", "list"); !strings.Contains(got, "inside.example.test 198.19.1.9") {
+		t.Errorf("dns list does not show the name that was set inside:\n%s", got)
+	}
+	s.run(t, "exec", "wan", "--", s.bin, "dns", "delete", "inside.example.test")
+	if got := s.run(t, "exec", "wan", "--", s.bin, "exec", "b/node1", "--", "kubectl", "get", "nodes", "-o", "name"); got != "node/node1" {
+		t.Errorf("exec inside exec said %q", got)
+	}
+	if out, err := s.try("exec", "wan", "--", s.bin, "down"); err == nil || !strings.Contains(out, "from inside") {
+		t.Errorf("down inside: %v, want a refusal\n%s", err, out)
+	}
+	if got := s.run(t, "exec", "wan", "--", "kubectl", "config", "get-contexts", "-o", "name"); got != "a\nb" {
+		t.Errorf("contexts on wan are %q, want a and b", got)
+	}
+	t.Setenv("PATH", filepath.Dir(s.bin)+":"+os.Getenv("PATH"))
+	s.run(t, "exec", "wan", "--", "sandbox", "dns", "list")
+}
+
 // trust makes plain curl verify a certificate of an authority of ours.
 func trust(t *testing.T, s *sandbox) {
 	dir := t.TempDir()

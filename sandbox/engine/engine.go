@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -226,11 +227,38 @@ func (b *Builder) build(ctx context.Context, e Engine, dir string) error {
 		return err
 	}
 	b.Progress("built %s %s in %s", e.Name, e.Version, time.Since(start).Round(time.Second))
+	return b.prune(e.Name)
+}
+
+// prune keeps the three newest builds of an engine: they are large, and a
+// running sandbox uses one of the last.
+func (b *Builder) prune(name string) error {
+	all, err := filepath.Glob(filepath.Join(b.Cache, name+"-*"))
+	if err != nil {
+		return err
+	}
+	age := map[string]time.Time{}
+	for _, dir := range all {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		age[dir] = info.ModTime()
+	}
+	slices.SortFunc(all, func(a, b string) int { return age[b].Compare(age[a]) })
+	for _, dir := range all[min(3, len(all)):] {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 func (b *Builder) run(ctx context.Context, e Engine, out string, log io.Writer) error {
 	if len(e.Go) > 0 {
+		if _, err := exec.LookPath("go"); err != nil {
+			return errors.New("Go is needed to build it: see https://go.dev/doc/install")
+		}
 		// One invocation builds what the programs share once.
 		args := []string{"build", "-trimpath", "-ldflags", e.Flags, "-o", out + "/"}
 		pkgs := make([]string, 0, len(e.Go))

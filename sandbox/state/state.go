@@ -48,7 +48,7 @@ type Sandbox struct {
 	PID     int       `json:"pid"`   // of the sandbox's init, as the machine sees it
 	Birth   string    `json:"birth"` // start time of that process, so that a recycled number is not mistaken for it
 	Started time.Time `json:"started"`
-	Path    string    `json:"path"` // PATH of its programs
+	Path    string    `json:"path"` // directories of its programs, as in PATH
 	Plan    plan.Plan `json:"plan"`
 }
 
@@ -68,11 +68,19 @@ func (d Dir) Load() (Sandbox, error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return Sandbox{}, fmt.Errorf("%s: %w", d.File(), err)
 	}
-	if birth, err := Birth(s.PID); err != nil || birth != s.Birth {
-		return s, ErrNone
+	// Inside the sandbox its init has number 1; the time of its birth is the
+	// same everywhere.
+	for _, pid := range []int{s.PID, 1} {
+		if birth, err := Birth(pid); err == nil && birth == s.Birth {
+			s.PID = pid
+			return s, nil
+		}
 	}
-	return s, nil
+	return s, ErrNone
 }
+
+// Inside reports whether the sandbox was loaded by a process that is in it.
+func (s Sandbox) Inside() bool { return s.PID == 1 }
 
 // Save writes s.
 func (d Dir) Save(s Sandbox) error {

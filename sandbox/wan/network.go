@@ -115,7 +115,7 @@ func (n *Network) attach(name, link, ip string) error {
 	attrs.Name = link
 	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(ns))}
 	if err := netlink.LinkAdd(veth); err != nil {
-		return fmt.Errorf("veth %s: %w", link, err)
+		return fmt.Errorf("veth %s: %w (the kernel needs the module veth: modprobe veth)", link, err)
 	}
 	outer, err := netlink.LinkByName(link)
 	if err != nil {
