@@ -109,9 +109,11 @@ func decodeAll(docs []*document) {
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
+			w := newWalker(nil)
 			for part := range next {
 				for _, doc := range part {
-					doc.decode()
+					w.next(doc)
+					doc.decode(w)
 				}
 			}
 		})
@@ -165,7 +167,7 @@ func (d *document) problem(line int, field, format string, args ...any) {
 	})
 }
 
-func (d *document) decode() {
+func (d *document) decode(w *walker) {
 	root, line, wrong := d.chunk.parse()
 	if wrong != "" {
 		d.problem(line-d.chunk.above, "", "%s", wrong)
@@ -175,7 +177,7 @@ func (d *document) decode() {
 		d.empty = true
 		return
 	}
-	d.root(&walker{doc: d}, root, 0)
+	d.root(w, root, 0)
 }
 
 // root decodes an object, or each item of a list of objects.

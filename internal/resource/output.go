@@ -7,6 +7,33 @@ import (
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 )
 
+// fieldInfo is what the walker needs to know about a field. To read an option is slow, so it is done once per decoder.
+type fieldInfo struct {
+	fd     protoreflect.FieldDescriptor
+	path   string // "." and the JSON name
+	output bool
+	old    bool // deprecated
+	// oneof is nil for fields of none and for optional ones.
+	oneof protoreflect.OneofDescriptor
+}
+
+// fieldTable is the fields of a message by JSON name, and by proto name, which is as unambiguous.
+type fieldTable map[string]*fieldInfo
+
+func newFieldTable(desc protoreflect.MessageDescriptor) fieldTable {
+	table := fieldTable{}
+	for i := range desc.Fields().Len() {
+		fd := desc.Fields().Get(i)
+		info := &fieldInfo{fd: fd, path: "." + fd.JSONName(), output: isOutput(fd), old: insteadOf(fd) != ""}
+		if o := fd.ContainingOneof(); o != nil && !o.IsSynthetic() {
+			info.oneof = o
+		}
+		table[string(fd.Name())] = info
+		table[fd.JSONName()] = info
+	}
+	return table
+}
+
 // isOutput says whether the server fills a field in; in input it is accepted and ignored.
 func isOutput(fd protoreflect.FieldDescriptor) bool {
 	return proto.GetExtension(fd.Options(), typesv2.E_Output).(bool)

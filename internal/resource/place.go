@@ -25,7 +25,7 @@ func (d *document) resource(w *walker, e *envelope, kind *Kind, before int) {
 	for i := range d.problems[before:] {
 		d.problems[before+i].Resource = fqn
 	}
-	r := New(kind, cmp.Or(fqn, FQN("?")), spec)
+	r := &Resource{Kind: kind, FQN: cmp.Or(fqn, FQN("?")), Spec: spec} // the walker sets no output fields
 	for _, p := range checkSpec(r) {
 		if !d.related(before, p.Field) {
 			d.problem(e.line(p.Field), p.Field, "%s", p.Message)
@@ -34,16 +34,25 @@ func (d *document) resource(w *walker, e *envelope, kind *Kind, before int) {
 	if len(d.problems) > before {
 		return
 	}
+	r.Etag = Etag(kind, fqn, spec)
 	decoded := Decoded{
 		File: d.file, Line: e.root.Line + d.chunk.above, Document: d.number, Object: d.object, Resource: r, Etag: etag,
 	}
-	for _, warning := range Warnings(r) {
+	for _, warning := range w.warnings(r) {
 		warning.File, warning.Document, warning.Object = d.file, d.number, d.object
 		warning.Line = e.line(warning.Field) + d.chunk.above
 		decoded.Warnings = append(decoded.Warnings, warning)
 	}
 	slices.SortStableFunc(decoded.Warnings, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	d.decoded = append(d.decoded, decoded)
+}
+
+// warnings are those of Warnings, which is asked only when there can be some.
+func (w *walker) warnings(r *Resource) []Problem {
+	if !w.old {
+		return nil
+	}
+	return Warnings(r)
 }
 
 // related says whether there is a problem with a field, something in it or something around it, or one that says that

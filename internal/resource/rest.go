@@ -37,7 +37,7 @@ func DecodeCreate(kind *Kind, parent FQN, body []byte) (*Resource, []Problem) {
 	if root == nil {
 		return nil, d.restProblems()
 	}
-	w := &walker{doc: d}
+	w := newWalker(d)
 	var name string
 	spec := &yaml.Node{Kind: yaml.MappingNode, Line: root.Line}
 	for _, p := range w.pairs(root, "", 0) {
@@ -82,7 +82,7 @@ func (d *document) json(body []byte) *yaml.Node {
 
 // rest makes a resource of its flat form.
 func (d *document) rest(kind *Kind, n *yaml.Node) (*Resource, string, []Problem) {
-	w := &walker{doc: d}
+	w := newWalker(d)
 	spec := kind.Spec()
 	w.message(n, spec.ProtoReflect(), "spec")
 	if f := lookup(n, "fqn"); f != nil && f.Value != "" && f.Value != string(d.fqn) && !isNull(f) {

@@ -45,7 +45,7 @@ func TestRoundTrip(t *testing.T) {
 			text := EncodeREST(want)
 			d := &document{fqn: want.FQN}
 			spec := want.Kind.Spec()
-			(&walker{doc: d}).message(d.json(text), spec.ProtoReflect(), "spec")
+			newWalker(d).message(d.json(text), spec.ProtoReflect(), "spec")
 			if len(d.problems) > 0 {
 				t.Fatalf("%s\n%v", text, d.problems)
 			}
@@ -63,7 +63,7 @@ func decodeUnchecked(text []byte) (*Resource, []Problem) {
 	if wrong != "" {
 		return nil, []Problem{{Message: wrong}}
 	}
-	w := &walker{doc: d}
+	w := newWalker(d)
 	e := d.envelope(w, root)
 	kind := byEnvelope(e.apiVersion, e.kind)
 	fqn := d.place(w, e, kind)

@@ -17,9 +17,29 @@ const (
 // walker fills a message from YAML and gathers all problems on the way.
 type walker struct {
 	doc      *document
+	tables   map[protoreflect.FullName]fieldTable
+	old      bool // a deprecated field is used
 	stack    []level
 	expanded int
 	full     bool // the bound on nodes was reached and reported
+}
+
+func newWalker(d *document) *walker {
+	return &walker{doc: d, tables: map[protoreflect.FullName]fieldTable{}}
+}
+
+// next makes the walker ready for another document.
+func (w *walker) next(d *document) {
+	w.doc, w.stack, w.expanded, w.full, w.old = d, w.stack[:0], 0, false, false
+}
+
+func (w *walker) table(desc protoreflect.MessageDescriptor) fieldTable {
+	t, ok := w.tables[desc.FullName()]
+	if !ok {
+		t = newFieldTable(desc)
+		w.tables[desc.FullName()] = t
+	}
+	return t
 }
 
 // at reports a problem at a node.
@@ -127,20 +147,19 @@ func (w *walker) message(n *yaml.Node, m protoreflect.Message, path string) {
 	}
 	w.stack = append(w.stack, level{desc, path})
 	defer func() { w.stack = w.stack[:len(w.stack)-1] }()
+	table := w.table(desc)
 	for _, p := range w.pairs(n, path, 0) {
-		fd := desc.Fields().ByJSONName(p.name)
-		if fd == nil {
-			fd = desc.Fields().ByName(protoreflect.Name(p.name)) // the proto name is as unambiguous
-		}
+		info := table[p.name]
 		switch {
-		case fd == nil && (template.MatchString(p.name) || placeholder.MatchString(p.name)):
+		case info == nil && (template.MatchString(p.name) || placeholder.MatchString(p.name)):
 			w.at(p.key, path, "%q %s", p.name, notRendered)
-		case fd == nil:
+		case info == nil:
 			message, meant := unknownKey(p.name, p.value, w.stack)
 			w.doc.meant = append(w.doc.meant, meant)
 			w.at(p.key, path+"."+p.name, "%s", message)
-		case !isOutput(fd):
-			w.field(p, m, fd, path+"."+fd.JSONName())
+		case !info.output:
+			w.old = w.old || info.old
+			w.field(p, m, info, path+info.path)
 		}
 	}
 }
@@ -158,7 +177,8 @@ func (w *walker) notObject(n *yaml.Node, desc protoreflect.MessageDescriptor, pa
 }
 
 // field fills one field.
-func (w *walker) field(p pair, m protoreflect.Message, fd protoreflect.FieldDescriptor, path string) {
+func (w *walker) field(p pair, m protoreflect.Message, info *fieldInfo, path string) {
+	fd := info.fd
 	n := p.value
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -166,7 +186,7 @@ func (w *walker) field(p pair, m protoreflect.Message, fd protoreflect.FieldDesc
 	if isNull(n) {
 		return // as if it were absent
 	}
-	if o := fd.ContainingOneof(); o != nil && !o.IsSynthetic() {
+	if o := info.oneof; o != nil {
 		if other := m.WhichOneof(o); other != nil && other != fd {
 			w.at(p.key, path, "only one of %s can be set, and %s is", oneofNames(o), other.JSONName())
 			return
