@@ -92,7 +92,7 @@ func decode(u *unstructured.Unstructured) (gw *v1alpha1.Gateway, unknown string,
 // install makes the objects as rendered. Mistakes of users and refusals of the API server are part of the outcome; an
 // error means that it is worth another try.
 func (in *Installer) install(ctx context.Context, gw *v1alpha1.Gateway, objects []object) (outcome, error) {
-	out := outcome{accepted: verdict{true, "Accepted", "The resource is understood."}}
+	out := outcome{accepted: verdict{true, "Accepted", "The resource is understood."}, addresses: gw.Status.Addresses}
 	live := make([]*unstructured.Unstructured, len(objects))
 	var inTheWay []string
 	for i, o := range objects {
