@@ -217,10 +217,10 @@ func judge(clusters map[string]*isthmusv1.ResourceStatus_ClusterState, condition
 func reasons(by map[string][]string) string {
 	var parts []string
 	if names := by[Disconnected]; len(names) > 0 {
-		parts = append(parts, list(names)+" not connected")
+		parts = append(parts, "not connected: "+list(names))
 	}
 	if names := by[Waiting]; len(names) > 0 {
-		parts = append(parts, list(names)+" waiting for a namespace or kind")
+		parts = append(parts, "waiting for a namespace or kind: "+list(names))
 	}
 	return strings.Join(parts, "; ")
 }
