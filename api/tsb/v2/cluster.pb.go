@@ -1437,7 +1437,7 @@ var File_tsb_v2_cluster_proto protoreflect.FileDescriptor
 
 const file_tsb_v2_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x14tsb/v2/cluster.proto\x12\x14tetrateio.api.tsb.v2\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atsb/types/v2/options.proto\x1a\x18tsb/types/v2/types.proto\"\xde\b\n" +
+	"\x14tsb/v2/cluster.proto\x12\x14tetrateio.api.tsb.v2\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atsb/types/v2/options.proto\x1a\x18tsb/types/v2/types.proto\"\xdd\b\n" +
 	"\aCluster\x12\x16\n" +
 	"\x03fqn\x18\x01 \x01(\tB\x04\xa8\xbb\x18\x01R\x03fqn\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12 \n" +
@@ -1448,8 +1448,8 @@ const file_tsb_v2_cluster_proto_rawDesc = "" +
 	"\anetwork\x18\n" +
 	" \x01(\tR\anetwork\x12A\n" +
 	"\x06labels\x18\v \x03(\v2).tetrateio.api.tsb.v2.Cluster.LabelsEntryR\x06labels\x12b\n" +
-	"\blocality\x18\f \x01(\v2\x1e.tetrateio.api.tsb.v2.LocalityB&\xb2\xbb\x18 the topology labels of the nodes\x18\x01R\blocality\x12[\n" +
-	"\rtier1_cluster\x18\r \x01(\bB6\xb2\xbb\x180no field: every cluster may have tier-1 gateways\x18\x01R\ftier1Cluster\x126\n" +
+	"\blocality\x18\f \x01(\v2\x1e.tetrateio.api.tsb.v2.LocalityB&\xb2\xbb\x18 the topology labels of the nodes\x18\x01R\blocality\x12Z\n" +
+	"\rtier1_cluster\x18\r \x01(\bB5\xb2\xbb\x18/nothing: every cluster may have tier-1 gateways\x18\x01R\ftier1Cluster\x126\n" +
 	"\ttoken_ttl\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\btokenTtl\x12!\n" +
 	"\ftrust_domain\x18\x0f \x01(\tR\vtrustDomain\x12M\n" +
 	"\x0fnamespace_scope\x18\x10 \x01(\v2$.tetrateio.api.tsb.v2.NamespaceScopeR\x0enamespaceScope\x12M\n" +
