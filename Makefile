@@ -9,7 +9,7 @@ export CGO_ENABLED = 0
 export GOFLAGS := $(strip $(shell go env GOFLAGS) -trimpath)
 export ISTHMUS_CACHE ?= $(HOME)/.cache/isthmus
 
-VERSION     ?= 0.1.0
+export VERSION ?= 0.1.0
 STAGE       := build/stage
 DEBIAN      := nftables iptables iproute2 bubblewrap util-linux curl openssl ca-certificates procps
 

@@ -50,9 +50,13 @@ func (s *scene) identities() []string {
 	return slices.Compact(ids)
 }
 
+// draining is on the Service of a gateway whose install resource was deleted: it serves on for a while, so that nobody
+// who still calls it fails, and is offered to nobody.
+const draining = "isthmus.dev/draining"
+
 // endpoints of a host: none while no pod is ready, so that callers get an answer at once.
 func (s *scene) endpoints(e exposure) (local, remote []intent.Endpoint) {
-	if s.main == nil || !slices.ContainsFunc(s.pods, func(w *isthmusv1.Workload) bool { return w.GetReady() > 0 }) {
+	if s.main == nil || s.main.GetAnnotations()[draining] == "true" || !slices.ContainsFunc(s.pods, func(w *isthmusv1.Workload) bool { return w.GetReady() > 0 }) {
 		return nil, nil
 	}
 	ports := map[string]*isthmusv1.Service_Port{}
