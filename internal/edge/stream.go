@@ -128,7 +128,10 @@ func (e *Edge) converse(ctx context.Context) error {
 	have := e.engine.Bundle()
 	c.deltas.have = have
 	if err := c.send(&isthmusv1.EdgeMessage{Message: &isthmusv1.EdgeMessage_Hello{Hello: hello(e.cfg.Version, e.session, have)}}); err != nil {
-		return c.why(ctx, err)
+		if _, reason := raw.Receive(); reason != nil { // a failed send does not say why
+			err = reason
+		}
+		return c.why(ctx, fmt.Errorf("connect to %q: %w", e.cfg.Server, err))
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { cancel(c.speak(ctx)) })

@@ -1,6 +1,7 @@
 package applytest
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"strings"
@@ -161,7 +162,7 @@ func waitsForNamespace(t *testing.T, c *Cluster) {
 	if _, err := namespaces.Create(t.Context(), u, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = namespaces.Delete(t.Context(), ns, metav1.DeleteOptions{}) })
+	t.Cleanup(func() { _ = namespaces.Delete(context.WithoutCancel(t.Context()), ns, metav1.DeleteOptions{}) })
 	r.until("created", at(1))
 }
 
