@@ -38,6 +38,9 @@ type item struct {
 
 // readBatch checks everything that can be seen without the store.
 func readBatch(ctx context.Context, rs []*isthmusv1.Resource, mode isthmusv1.ApplyRequest_Mode) (*batch, error) {
+	if err := authz.Allow(ctx, authz.Self, ""); err != nil {
+		return nil, err // who is nobody learns nothing
+	}
 	switch {
 	case len(rs) == 0:
 		return nil, fmt.Errorf("%w: the batch has no resources", errInvalid)
@@ -64,8 +67,6 @@ func (b *batch) read(ctx context.Context, index int, in *isthmusv1.Resource) err
 			return nil
 		}
 		b.named[fqn] = true
-	} else if err := authz.Allow(ctx, authz.Self, ""); err != nil {
-		return err
 	}
 	r, found := resource.Unpack(in)
 	if len(found) == 0 {

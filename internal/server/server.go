@@ -124,13 +124,27 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle(isthmusv1connect.NewResourcesHandler(s, options...))
 	mux.Handle(isthmusv1connect.NewSessionHandler(s, options...))
 	if s.fleet != nil {
-		mux.Handle(s.fleet())
+		path, h := s.fleet()
+		mux.Handle(path, s.edgesOnly(h))
 	}
 	mux.Handle("/v2/", &rest{s})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /ca.crt", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(s.caCert) })
 	return s.authenticate(mux)
+}
+
+// edgesOnly keeps everybody but edges from the fleet, with the right code.
+func (s *Server) edgesOnly(next http.Handler) http.Handler {
+	rpc := connect.NewErrorWriter()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _ := authz.CallerOf(r.Context())
+		if err := authz.Allow(r.Context(), authz.Connect, c.Subject); err != nil {
+			_ = rpc.Write(w, r, s.rpcError(r.Context(), err))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // ready answers whether the server can serve: it has its store, and is not going down.
