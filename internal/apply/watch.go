@@ -22,6 +22,8 @@ type Scope struct {
 	Namespace string
 	Labels    string // selector
 	Fields    string // selector
+	// Resync is how often everything is told again as if it had changed; 0 means never.
+	Resync time.Duration
 }
 
 // NewInformer watches one resource. transform turns each object into what is kept of it; it gets what came from the
@@ -41,7 +43,7 @@ func NewInformer(client dynamic.Interface, gvr schema.GroupVersionResource, scop
 			return res.Watch(ctx, o)
 		},
 	}
-	inf := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, client), &unstructured.Unstructured{}, 0, cache.Indexers{})
+	inf := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, client), &unstructured.Unstructured{}, scope.Resync, cache.Indexers{})
 	_ = inf.SetTransform(func(obj any) (any, error) { // errors only after the start
 		if u, ok := obj.(*unstructured.Unstructured); ok {
 			return transform(u), nil

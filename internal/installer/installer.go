@@ -15,11 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
 	"isthmus.dev/isthmus/api/install/v1alpha1"
+	"isthmus.dev/isthmus/internal/apply"
 )
 
 // Config says what an Installer needs.
@@ -44,7 +44,7 @@ type Installer struct {
 	kinds     []kind
 	resources map[string]cache.GenericLister                      // install resources, by kind
 	objects   map[schema.GroupVersionResource]cache.GenericLister // what was made for them
-	informers []dynamicinformer.DynamicSharedInformerFactory
+	informers []cache.SharedIndexInformer
 	synced    []cache.InformerSynced
 	queue     workqueue.TypedRateLimitingInterface[key]
 
@@ -82,28 +82,29 @@ func New(c Config) (*Installer, error) {
 
 // watch prepares the informers: install resources of every namespace, and what carries our label.
 func (in *Installer) watch(resync time.Duration) error {
-	all := dynamicinformer.NewDynamicSharedInformerFactory(in.client, resync)
-	ours := dynamicinformer.NewFilteredDynamicSharedInformerFactory(in.client, resync, metav1.NamespaceAll,
-		func(o *metav1.ListOptions) { o.LabelSelector = labelGateway + "," + labelManagedBy + "=" + managedBy })
-	in.informers = []dynamicinformer.DynamicSharedInformerFactory{all, ours}
+	all := apply.Scope{Resync: resync}
+	ours := apply.Scope{Resync: resync, Labels: labelGateway + "," + labelManagedBy + "=" + managedBy}
 	for _, k := range in.kinds {
-		i := all.ForResource(k.gvr())
-		in.resources[k.name] = i.Lister()
-		if err := in.listen(i.Informer(), func(u *unstructured.Unstructured) (key, bool) {
+		i := apply.NewInformer(in.client, k.gvr(), all, whole)
+		in.resources[k.name] = cache.NewGenericLister(i.GetIndexer(), k.gvr().GroupResource())
+		if err := in.listen(i, func(u *unstructured.Unstructured) (key, bool) {
 			return key{k.name, u.GetNamespace(), u.GetName()}, true
 		}); err != nil {
 			return fmt.Errorf("watch %s: %w", k.resource, err)
 		}
 	}
 	for _, gvr := range made() {
-		i := ours.ForResource(gvr)
-		in.objects[gvr] = i.Lister()
-		if err := in.listen(i.Informer(), ownerOf); err != nil {
+		i := apply.NewInformer(in.client, gvr, ours, whole)
+		in.objects[gvr] = cache.NewGenericLister(i.GetIndexer(), gvr.GroupResource())
+		if err := in.listen(i, ownerOf); err != nil {
 			return fmt.Errorf("watch %s: %w", gvr.Resource, err)
 		}
 	}
 	return nil
 }
+
+// whole keeps everything of an object: drift is told from its managedFields too.
+func whole(u *unstructured.Unstructured) any { return u }
 
 // listen wakes the worker for the resource that an object belongs to, whatever happened to the object.
 func (in *Installer) listen(i cache.SharedIndexInformer, keyOf func(*unstructured.Unstructured) (key, bool)) error {
@@ -127,6 +128,7 @@ func (in *Installer) listen(i cache.SharedIndexInformer, keyOf func(*unstructure
 		AddFunc: wake, DeleteFunc: wake, UpdateFunc: func(_, obj any) { wake(obj) },
 	})
 	in.synced = append(in.synced, i.HasSynced)
+	in.informers = append(in.informers, i)
 	return err
 }
 
@@ -145,16 +147,11 @@ func (in *Installer) Run(ctx context.Context) error {
 	defer in.queue.ShutDown()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for _, f := range in.informers {
-		f.Start(ctx.Done())
+	for _, i := range in.informers {
+		wg.Go(func() { i.RunWithContext(ctx) })
 	}
 	wg.Go(func() { <-ctx.Done(); in.queue.ShutDown() })
-	defer func() {
-		cancel()
-		for _, f := range in.informers {
-			f.Shutdown()
-		}
-	}()
+	defer cancel()
 	if !cache.WaitForCacheSync(ctx.Done(), in.synced...) {
 		return ctx.Err()
 	}
