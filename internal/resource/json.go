@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -22,7 +24,84 @@ func Etag(kind *Kind, fqn FQN, spec proto.Message) string {
 }
 
 // SpecJSON is a message as JSON with sorted keys and no white space; equal messages always give the same bytes.
-func SpecJSON(m proto.Message) []byte { return mustJSON(tree(m.ProtoReflect())) }
+func SpecJSON(m proto.Message) []byte { return appendMessage(make([]byte, 0, 512), m.ProtoReflect()) }
+
+// appendMessage writes what mustJSON makes of tree, without the maps in between.
+func appendMessage(b []byte, m protoreflect.Message) []byte {
+	if m.Descriptor().FullName().Parent() == "google.protobuf" {
+		return append(b, mustJSON(wellKnown(m))...)
+	}
+	type field struct {
+		fd protoreflect.FieldDescriptor
+		v  protoreflect.Value
+	}
+	var fields []field
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		fields = append(fields, field{fd, v})
+		return true
+	})
+	slices.SortFunc(fields, func(x, y field) int { return strings.Compare(x.fd.JSONName(), y.fd.JSONName()) })
+	b = append(b, '{')
+	for i, f := range fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendText(b, f.fd.JSONName()), ':')
+		b = appendField(b, f.fd, f.v)
+	}
+	return append(b, '}')
+}
+
+func appendField(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
+	switch {
+	case fd.IsMap():
+		keys := make([]string, 0, v.Map().Len())
+		v.Map().Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
+			keys = append(keys, k.String())
+			return true
+		})
+		slices.Sort(keys)
+		b = append(b, '{')
+		for i, k := range keys {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendText(b, k), ':')
+			b = appendValue(b, fd.MapValue(), v.Map().Get(protoreflect.ValueOfString(k).MapKey()))
+		}
+		return append(b, '}')
+	case fd.IsList():
+		b = append(b, '[')
+		for i := range v.List().Len() {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendValue(b, fd, v.List().Get(i))
+		}
+		return append(b, ']')
+	}
+	return appendValue(b, fd, v)
+}
+
+func appendValue(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
+	switch fd.Kind() {
+	case protoreflect.MessageKind, protoreflect.GroupKind:
+		return appendMessage(b, v.Message())
+	case protoreflect.StringKind:
+		return appendText(b, v.String())
+	}
+	return append(b, mustJSON(scalarTree(fd, v))...)
+}
+
+// appendText writes a text; most need no escapes.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return append(b, mustJSON(s)...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
 
 // mustJSON encodes what tree made, which JSON can always express.
 func mustJSON(v any) []byte {

@@ -176,3 +176,13 @@ func TestEncodeIsStable(t *testing.T) {
 		}
 	})
 }
+
+// TestSpecJSON: the two ways to JSON agree.
+func TestSpecJSON(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := anyResource(t)
+		if diff := cmp.Diff(string(mustJSON(tree(r.Spec.ProtoReflect()))), string(SpecJSON(r.Spec))); diff != "" {
+			t.Fatalf("(-tree +append):\n%s", diff)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -118,15 +119,11 @@ func (c chunk) parse() (root *yaml.Node, line int, wrong string) {
 		return nil, c.above + 1 + bytes.Count(c.text[:i], []byte("\n")), "the text is not UTF-8"
 	}
 	var doc yaml.Node
-	d := yaml.NewDecoder(bytes.NewReader(c.text))
-	err := d.Decode(&doc)
-	if err == nil {
-		err = d.Decode(new(yaml.Node))
-		if err == nil {
-			err = errors.New("yaml: there is more text after the end of the document")
-		}
+	err := yaml.Unmarshal(c.text, &doc)
+	if err == nil && len(doc.Content) > 0 && doc.Content[0].Style&yaml.FlowStyle != 0 {
+		err = c.oneDocument()
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil {
 		line, wrong := c.syntax(err)
 		return nil, c.above + line, wrong
 	}
@@ -134,6 +131,22 @@ func (c chunk) parse() (root *yaml.Node, line int, wrong string) {
 		return nil, 0, ""
 	}
 	return doc.Content[0], 0, ""
+}
+
+// oneDocument says whether more text follows the end of the document. Block style ends where the text ends, or the
+// parser sees it; flow style ends with its bracket.
+func (c chunk) oneDocument() error {
+	d := yaml.NewDecoder(bytes.NewReader(c.text))
+	if err := d.Decode(new(yaml.Node)); err != nil {
+		return err
+	}
+	switch err := d.Decode(new(yaml.Node)); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return err
+	}
+	return errors.New("yaml: there is more text after the end of the document")
 }
 
 // invalidUTF8 is the offset of the first byte that is not UTF-8, or -1.
@@ -180,7 +193,49 @@ func (c chunk) syntax(err error) (line int, wrong string) {
 	if i := template.FindSubmatchIndex(c.text); i != nil {
 		return at(i[2]), notRendered
 	}
-	return line, "not YAML: " + wrong
+	return c.narrow(line, wrong), "not YAML: " + plain(wrong)
+}
+
+// plain says what the words of the parser mean for people.
+func plain(wrong string) string {
+	for _, w := range [][2]string{
+		{"did not find expected key", "the line does not fit the indentation of those above, or has no ':'"},
+		{"mapping values are not allowed", "a ':' where none can be: is the indentation right, or does the value need quotes?"},
+		{"found unexpected end of stream", "a quote that is opened here is never closed"},
+		{"did not find expected ',' or ']'", "a '[' that is opened here is never closed, or a ',' is missing"},
+		{"did not find expected ',' or '}'", "a '{' that is opened here is never closed, or a ',' is missing"},
+		{"did not find expected '-' indicator", "the line does not fit the list above it"},
+		{"did not find expected <document start>", "there is more text after the end of the object"},
+		{"found character that cannot start any token", "a value starts with a character that needs quotes"},
+	} {
+		if strings.HasPrefix(wrong, w[0]) {
+			return w[1]
+		}
+	}
+	return wrong
+}
+
+// narrow finds the line in which a mistake shows: the first lines up to it have the mistake too, fewer do not. The
+// parser names the line in which the surrounding object starts, which can be far away.
+func (c chunk) narrow(line int, wrong string) int {
+	const tooMuch = 1 << 18 // it takes a dozen parses
+	if len(c.text) > tooMuch {
+		return line
+	}
+	ends := []int{0}
+	for i, b := range c.text {
+		if b == '\n' || i == len(c.text)-1 {
+			ends = append(ends, i+1)
+		}
+	}
+	found := sort.Search(len(ends), func(k int) bool {
+		err := yaml.Unmarshal(c.text[:ends[k]], new(yaml.Node))
+		return err != nil && strings.HasSuffix(err.Error(), wrong)
+	})
+	if found == 0 || found == len(ends) {
+		return line
+	}
+	return found
 }
 
 func abs(i int) int { return max(i, -i) }
