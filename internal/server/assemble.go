@@ -47,6 +47,7 @@ func assemble(db *store.DB, o Options) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.addGauges()
 	return p, writeCA(o.DataDir, p.server.CACertificate())
 }
 
@@ -76,12 +77,20 @@ func (p *parts) run(ctx context.Context, l net.Listener, o Options) error {
 	defer fail(nil)
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	running := []func(context.Context) error{p.loop.Run, p.state.run}
+	if o.MetricsListen != "" {
+		m, err := net.Listen("tcp", o.MetricsListen)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		running = append(running, func(ctx context.Context) error { return p.server.serveMetrics(ctx, m) })
+	}
 	var g errgroup.Group
 	g.Go(func() error {
 		defer stop()
 		return p.server.Serve(serving, l, o.Grace, p.fleet.Shutdown)
 	})
-	for _, loop := range []func(context.Context) error{p.loop.Run, p.state.run} {
+	for _, loop := range running {
 		g.Go(func() error {
 			err := ended(loops, loop(loops))
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -153,12 +154,18 @@ func (interceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect
 }
 
 // guard runs a handler so that neither a panic nor an unknown error gets out of it.
-func (s *Server) guard(ctx context.Context, what string, f func(context.Context) error) (err error) {
+func (s *Server) guard(ctx context.Context, method string, f func(context.Context) error) (err error) {
+	start := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.ErrorContext(ctx, "panic in a handler", "handler", what, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.log.ErrorContext(ctx, "panic in a handler", "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			err = connect.NewError(connect.CodeInternal, errors.New("internal error"))
 		}
+		code := "ok"
+		if err != nil {
+			code = connect.CodeOf(err).String()
+		}
+		s.metrics.count(method, code, time.Since(start))
 	}()
 	if err := f(ctx); err != nil {
 		return s.rpcError(ctx, err)

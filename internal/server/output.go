@@ -71,9 +71,6 @@ func observed(c *tsbv2.Cluster, snapshot *store.Snapshot, name string, now statu
 	if region := mesh.GetRegion(); region != "" {
 		c.State.DiscoveredLocality = &tsbv2.Locality{Region: region}
 	}
-	if c.TrustDomain == "" {
-		c.TrustDomain = mesh.GetTrustDomain()
-	}
 	c.Namespaces = namespaces(snapshot, name)
 	return c
 }

@@ -35,7 +35,7 @@ type rest struct{ s *Server }
 
 // ServeHTTP implements http.Handler.
 func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	err := h.s.guard(r.Context(), r.Method+" "+r.URL.Path, func(ctx context.Context) error {
+	err := h.s.guard(r.Context(), "REST "+r.Method, func(ctx context.Context) error {
 		body, err := readBody(w, r)
 		if err != nil {
 			return err

@@ -53,6 +53,7 @@ type Server struct {
 	fleet    func() (string, http.Handler)
 	tls      *tls.Config
 	caCert   []byte
+	metrics  *metrics
 	log      *slog.Logger
 	now      func() time.Time
 	stopping chan struct{} // closed when the server goes down
@@ -80,7 +81,7 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("the store has no session key: it was never started")
 	}
 	s := &Server{
-		db: c.DB, log: c.Log, now: c.Now, view: c.View, plan: c.Plan, fleet: c.Fleet, stopping: make(chan struct{}),
+		db: c.DB, log: c.Log, now: c.Now, view: c.View, plan: c.Plan, fleet: c.Fleet, stopping: make(chan struct{}), metrics: newMetrics(),
 		auth: &authenticator{
 			db: c.DB, organization: c.Organization, passwords: passwords, now: c.Now,
 			session: ed25519.NewKeyFromSeed(seed),
@@ -128,10 +129,15 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle(path, s.edgesOnly(h))
 	}
 	mux.Handle("/v2/", &rest{s})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", s.ready)
+	s.health(mux)
 	mux.HandleFunc("GET /ca.crt", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(s.caCert) })
 	return s.authenticate(mux)
+}
+
+// health adds the paths that tell others how the server is.
+func (s *Server) health(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", s.ready)
 }
 
 // edgesOnly keeps everybody but edges from the fleet, with the right code.
