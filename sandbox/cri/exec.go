@@ -139,7 +139,11 @@ func (r *Runtime) Exec(_ context.Context, req *runtimeapi.ExecRequest) (*runtime
 	if err := r.checkRunning(req.GetContainerId()); err != nil {
 		return nil, err
 	}
-	return r.streams.GetExec(req)
+	streams, err := r.streaming()
+	if err != nil {
+		return nil, err
+	}
+	return streams.GetExec(req)
 }
 
 // Attach implements RuntimeService.
@@ -147,7 +151,11 @@ func (r *Runtime) Attach(_ context.Context, req *runtimeapi.AttachRequest) (*run
 	if err := r.checkRunning(req.GetContainerId()); err != nil {
 		return nil, err
 	}
-	return r.streams.GetAttach(req)
+	streams, err := r.streaming()
+	if err != nil {
+		return nil, err
+	}
+	return streams.GetAttach(req)
 }
 
 // PortForward implements RuntimeService.
@@ -159,7 +167,11 @@ func (r *Runtime) PortForward(_ context.Context, req *runtimeapi.PortForwardRequ
 	if p.state() != runtimeapi.PodSandboxState_SANDBOX_READY {
 		return nil, status.Errorf(codes.FailedPrecondition, "pod sandbox %q is stopped", p.id)
 	}
-	return r.streams.GetPortForward(req)
+	streams, err := r.streaming()
+	if err != nil {
+		return nil, err
+	}
+	return streams.GetPortForward(req)
 }
 
 func (r *Runtime) checkRunning(id string) error {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -49,6 +50,9 @@ func (n *network) prepare() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return err
 	}
+	if err := removeLinks(); err != nil {
+		return fmt.Errorf("remove what an earlier runtime left: %w", err)
+	}
 	if err := netlink.AddrReplace(lo, &netlink.Addr{IPNet: host(n.gateway)}); err != nil {
 		return fmt.Errorf("address %v: %w", n.gateway, err)
 	}
@@ -59,6 +63,28 @@ func (n *network) prepare() error {
 		"net.ipv4.conf.all.send_redirects":     "0",
 		"net.ipv4.conf.default.send_redirects": "0",
 	})
+}
+
+// linkPrefix begins the names of the node's ends of pods' networks.
+const linkPrefix = "pod"
+
+// removeLinks removes the ends whose pods died with the process before this
+// one. The kernel does that too, but later than a new pod may want the name.
+func removeLinks() error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		number, ours := strings.CutPrefix(l.Attrs().Name, linkPrefix)
+		if _, err := strconv.Atoi(number); !ours || err != nil || l.Type() != "veth" {
+			continue
+		}
+		if err := netlink.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("%s: %w", l.Attrs().Name, err)
+		}
+	}
+	return nil
 }
 
 // attach makes a network namespace with an address and the given settings.
@@ -165,7 +191,7 @@ func (n *network) allocate() (netip.Addr, string, error) {
 		}
 		n.used[ip], n.last = true, ip
 		n.n++
-		return ip, fmt.Sprintf("pod%d", n.n), nil
+		return ip, linkPrefix + strconv.Itoa(n.n), nil
 	}
 	return netip.Addr{}, "", fmt.Errorf("pod range %v: all addresses are in use", n.cidr)
 }

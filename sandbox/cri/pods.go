@@ -71,7 +71,11 @@ func refuse(config *runtimeapi.PodSandboxConfig, handler string) error {
 		}
 	}
 	ns := config.GetLinux().GetSecurityContext().GetNamespaceOptions()
-	if ns.GetPid() != runtimeapi.NamespaceMode_CONTAINER && ns.GetPid() != runtimeapi.NamespaceMode_POD {
+	// A sandbox without options says POD, the zero value, and means nothing by it.
+	if ns != nil && ns.GetPid() == runtimeapi.NamespaceMode_POD {
+		return status.Errorf(codes.InvalidArgument, "shareProcessNamespace: containers of the sandbox have their own PID namespace")
+	}
+	if ns.GetPid() == runtimeapi.NamespaceMode_NODE {
 		return status.Errorf(codes.InvalidArgument, "hostPID: containers of the sandbox have their own PID namespace")
 	}
 	if u := ns.GetUsernsOptions(); u != nil && u.Mode != runtimeapi.NamespaceMode_NODE {

@@ -21,9 +21,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,13 +58,13 @@ type Config struct {
 
 // Runtime is a container runtime. Make it with New and give it life with Run.
 type Runtime struct {
-	cfg     Config
-	log     *slog.Logger
-	net     *network
-	spawn   *spawner
-	streams streaming.Server
+	cfg   Config
+	log   *slog.Logger
+	net   *network
+	spawn *spawner
 
 	mu         sync.Mutex
+	streams    streaming.Server // nil before Run
 	pods       map[string]*pod
 	containers map[string]*container
 }
@@ -86,10 +90,7 @@ func New(cfg Config) (*Runtime, error) {
 		cfg: cfg, log: log, net: network, spawn: newSpawner(),
 		pods: map[string]*pod{}, containers: map[string]*container{},
 	}
-	sc := streaming.DefaultConfig
-	sc.Addr = "127.0.0.1:0"
-	r.streams, err = streaming.NewServer(sc, &streamer{r})
-	return r, err
+	return r, nil
 }
 
 // Run prepares the node's network and serves exec, attach and port-forward
@@ -105,20 +106,69 @@ func (r *Runtime) Run(ctx context.Context) error {
 	if err := r.net.prepare(); err != nil {
 		return fmt.Errorf("prepare the node's network: %w", err)
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() { r.spawn.run(ctx) })
-	served := make(chan error, 1)
-	wg.Go(func() { served <- r.streams.Start(true) })
-	defer wg.Wait()
-	select {
-	case err := <-served:
+	server, listener, err := r.listen()
+	if err != nil {
 		return fmt.Errorf("streaming server: %w", err)
+	}
+	// The spawner outlives the context, or its containers would be killed
+	// before anybody stops them.
+	rest := context.WithoutCancel(ctx)
+	spawning, stop := context.WithCancel(rest)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { r.spawn.run(spawning) })
+	served := make(chan error, 1)
+	wg.Go(func() { served <- server.Serve(listener) })
+	select {
+	case err = <-served:
+		err = fmt.Errorf("streaming server: %w", err)
 	case <-ctx.Done():
+		err = context.Cause(ctx)
 	}
-	for _, c := range r.allContainers() {
-		c.kill()
+	return errors.Join(err, r.stopPods(rest), server.Close())
+}
+
+// listen makes the server of exec, attach and port-forward; the kubelet is its
+// only client. The streaming package could listen itself, but it learns its
+// address while others ask for it.
+func (r *Runtime) listen() (*http.Server, net.Listener, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
 	}
-	return errors.Join(context.Cause(ctx), r.streams.Stop())
+	c := streaming.DefaultConfig
+	c.Addr = l.Addr().String()
+	streams, err := streaming.NewServer(c, &streamer{r})
+	if err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	r.mu.Lock()
+	r.streams = streams
+	r.mu.Unlock()
+	return &http.Server{Handler: streams}, l, nil
+}
+
+// streaming returns the server of streams, which exists while Run runs.
+func (r *Runtime) streaming() (streaming.Server, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.streams == nil {
+		return nil, errStopped
+	}
+	return r.streams, nil
+}
+
+// stopPods ends every pod.
+func (r *Runtime) stopPods(ctx context.Context) error {
+	r.mu.Lock()
+	ids := slices.Collect(maps.Keys(r.pods))
+	r.mu.Unlock()
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, r.StopPodSandbox(ctx, id))
+	}
+	return errors.Join(errs...)
 }
 
 func (r *Runtime) allContainers() []*container {

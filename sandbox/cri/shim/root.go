@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,7 +54,7 @@ func enterRoot(r *Root, dir string) error {
 	if err != nil {
 		return err
 	}
-	data := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", r.Lower, r.Upper, r.Work)
+	data := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower(r.Lower), lower(r.Upper), lower(r.Work))
 	if err := unix.Mount("overlay", r.Target, "overlay", 0, data); err != nil {
 		return fmt.Errorf("mount overlay of %s: %w", r.Lower, err)
 	}
@@ -79,6 +80,11 @@ func enterRoot(r *Root, dir string) error {
 		}
 	}
 	return nil
+}
+
+// lower writes a path as overlayfs wants it: colons and commas mean something.
+func lower(path string) string {
+	return strings.NewReplacer(`\`, `\\`, ":", `\:`, ",", `\,`).Replace(path)
 }
 
 // pivot makes target the root and forgets the old one.
@@ -126,7 +132,7 @@ func (m Mount) open() (int, error) {
 		return -1, err
 	}
 	defer unix.Close(fs)
-	if err := unix.FsconfigSetString(fs, "lowerdir", m.Over+":"+m.Source); err != nil {
+	if err := unix.FsconfigSetString(fs, "lowerdir", lower(m.Over)+":"+lower(m.Source)); err != nil {
 		return -1, err
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
