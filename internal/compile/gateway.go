@@ -280,10 +280,11 @@ func (s *scene) nameHosts(hosts []intent.GatewayHost) []intent.GatewayHost {
 
 // firstGateway is the first gateway of the same group that has the host: it has the name without a suffix.
 func (s *scene) firstGateway(host string) resource.FQN {
-	for key := range s.r.prefix(hostClaimPrefix(host)) {
-		fqn := resource.FQN(strings.TrimPrefix(key, hostClaimPrefix(host)))
-		if fqn.Parent() == s.plan.FQN.Parent() {
-			return fqn
+	prefix := dashPrefix(dashed(host)) // which hostName reads too
+	for key := range s.r.prefix(prefix) {
+		h, fqn, _ := strings.Cut(strings.TrimPrefix(key, prefix), "/")
+		if h == host && resource.FQN(fqn).Parent() == s.plan.FQN.Parent() {
+			return resource.FQN(fqn)
 		}
 	}
 	return ""

@@ -113,7 +113,7 @@ func derivePlacement(r *Reads, unit string, out *output) {
 	for _, e := range p.Exposed {
 		out.put(exposePrefix(e.Host)+string(fqn), e)
 	}
-	place(r, p, out)
+	place(r, p, selectorPatterns(group.GetNamespaceSelector().GetNames()), out)
 }
 
 func specOf(r *Reads, fqn resource.FQN) proto.Message {
@@ -211,7 +211,10 @@ func conflictOf(r *Reads, p *plan, s *server, order int) (resource.Condition, bo
 	class := func(c string) *listener { return first(listenerClassKey(group, p.Namespace, s.port, c)) }
 	var other *listener
 	for _, c := range []string{"http", "tls", "tcp"} {
-		if l := class(c); c != s.class() && l != nil && before(l, other) {
+		if c == s.class() {
+			continue // read only when it matters: there may be very many
+		}
+		if l := class(c); l != nil && before(l, other) {
 			other = l
 		}
 	}
@@ -275,21 +278,21 @@ func expose(p *plan, s *server, out *output) {
 }
 
 // place publishes the plan for each cluster where the group reaches the namespace of the workload selector.
-func place(r *Reads, p *plan, out *output) {
+func place(r *Reads, p *plan, group []pattern, out *output) {
 	org := p.FQN.Ancestor("organizations")
 	scope := groupScope(p.Workspace)
 	placed, holder := false, resource.FQN("")
 	for key, v := range r.prefix(clusterNamesPrefix) {
 		name := strings.TrimPrefix(key, clusterNamesPrefix)
-		if v.(resource.FQN) != org || !selects(r, scope, p.FQN.Parent(), name, p.Namespace) {
+		if v.(resource.FQN) != org || !selects(group, name, p.Namespace) {
 			continue
 		}
 		if owner := ownerOf(r, workspaceScope, name, p.Namespace); owner != p.Workspace {
 			holder = cmp.Or(owner, "nobody")
 			continue
 		}
-		if group := ownerOf(r, scope, name, p.Namespace); group != p.FQN.Parent() {
-			holder = group
+		if owner := ownerOf(r, scope, name, p.Namespace); owner != p.FQN.Parent() {
+			holder = owner
 			continue
 		}
 		if isSystem(r, p.FQN, p.Namespace) || !namespaceThere(r, name, p.Namespace) {
@@ -304,40 +307,16 @@ func place(r *Reads, p *plan, out *output) {
 		out.say(p.FQN, no(reasonSystemNamespace, "workloadSelector.namespace", "Namespace %q is a system namespace, which no workspace can own.", p.Namespace))
 	case holder != "":
 		out.say(p.FQN, no(reasonNamespaceForeign, "workloadSelector.namespace", "Namespace %q belongs to %q.", p.Namespace, holder))
-	case !anyPattern(r, scope, p.FQN.Parent(), p.Namespace):
+	case !slices.ContainsFunc(group, func(q pattern) bool { return matchName(q.Namespace, p.Namespace) }):
 		out.say(p.FQN, no(reasonNamespaceForeign, "workloadSelector.namespace", "Namespace %q is not selected by group %q.", p.Namespace, p.FQN.Parent()))
 	default:
 		out.say(p.FQN, no(reasonNotPlaced, "workloadSelector.namespace", "No cluster that the group selects has a namespace %q.", p.Namespace))
 	}
 }
 
-// selects says whether the group itself selects a namespace of a cluster.
-func selects(r *Reads, scope string, group resource.FQN, cluster, namespace string) bool {
-	for _, q := range patternsOf(r, scope, group, namespace) {
-		if q.matches(cluster, namespace) {
-			return true
-		}
-	}
-	return false
-}
-
-func anyPattern(r *Reads, scope string, group resource.FQN, namespace string) bool {
-	for _, q := range patternsOf(r, scope, group, namespace) {
-		if matchName(q.Namespace, namespace) {
-			return true
-		}
-	}
-	return false
-}
-
-func patternsOf(r *Reads, scope string, group resource.FQN, namespace string) []pattern {
-	var ps []pattern
-	for _, key := range []string{scope + "/=" + namespace + "/" + string(group), scope + "/*/" + string(group)} {
-		if s, ok := r.get(key).(selection); ok {
-			ps = append(ps, s.Patterns...)
-		}
-	}
-	return ps
+// selects says whether any of the patterns selects a namespace of a cluster.
+func selects(patterns []pattern, cluster, namespace string) bool {
+	return slices.ContainsFunc(patterns, func(q pattern) bool { return q.matches(cluster, namespace) })
 }
 
 // namespaceThere says whether a cluster has a namespace; in a cluster that has not reported it may.

@@ -28,7 +28,7 @@ func tenancyLayer() *layer {
 			}
 			switch spec := res.Spec.(type) {
 			case *tsbv2.Workspace:
-				ps := claimed(r, fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
+				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
 				sayTaken(r, workspaceScope, fqn, ps, out)
 				saySystem(r, fqn, ps, out)
 			case *gatewayv2.Group:
@@ -47,26 +47,46 @@ func sayTaken(r *Reads, scope string, fqn resource.FQN, patterns []pattern, out 
 		if p.wild() {
 			prefixes = []string{scope + "/"}
 		}
-		var best rank
-		var by pattern
+		var others []selection
 		for _, prefix := range prefixes {
 			for _, v := range r.prefix(prefix) {
 				s, ok := v.(selection)
-				if !ok || s.FQN == fqn {
-					continue
-				}
-				for _, q := range s.Patterns {
-					at := rank{q.Since, s.FQN}
-					if p.overlaps(q) && at.before(rank{p.Since, fqn}) && (best.FQN == "" || at.before(best)) {
-						best, by = at, q
-					}
+				switch {
+				case ok && s.FQN == fqn: // the index knows since when
+					p = s.own(p)
+				case ok:
+					others = append(others, s)
 				}
 			}
 		}
+		best, by := firstBefore(rank{p.Since, fqn}, p, others)
 		if best.FQN != "" {
 			out.say(fqn, no(reasonNamespaceTaken, selectorField(p), "Namespaces of %q belong to %q, which selected %q first.", p, best.FQN, by))
 		}
 	}
+}
+
+// own is p as the index has it.
+func (s selection) own(p pattern) pattern {
+	for _, q := range s.Patterns {
+		if q.Index == p.Index {
+			return q
+		}
+	}
+	return p
+}
+
+// firstBefore finds the first of those who asked earlier for some of the namespaces of p.
+func firstBefore(self rank, p pattern, others []selection) (best rank, by pattern) {
+	for _, s := range others {
+		for _, q := range s.Patterns {
+			at := rank{q.Since, s.FQN}
+			if p.overlaps(q) && at.before(self) && (best.FQN == "" || at.before(best)) {
+				best, by = at, q
+			}
+		}
+	}
+	return best, by
 }
 
 func selectorField(p pattern) string { return "namespaceSelector.names[" + itoa(p.Index) + "]" }

@@ -43,14 +43,14 @@ func New() *Renderer {
 // clusters. A cluster that is new gets all of its bundle, one that is gone an empty one.
 func (r *Renderer) Apply(d intent.Delta) []Change {
 	pending := map[string]*patch{}
-	for _, name := range slices.Sorted(maps.Keys(d.Clusters)) {
-		r.applyCluster(name, d.Clusters[name], pending)
-	}
 	for key, g := range d.Gateways {
 		r.applyGateway(key, g, pending)
 	}
 	for name, h := range d.Hosts {
 		r.applyHost(name, h, pending)
+	}
+	for name, c := range d.Clusters { // at the end, so that a new one gets what is true now
+		r.applyCluster(name, c, pending)
 	}
 	return r.commit(pending)
 }
@@ -76,6 +76,9 @@ func at(pending map[string]*patch, cluster string) *patch {
 func (p *patch) replace(old, now []*Object) {
 	for _, o := range old {
 		p.drop[o.ID] = true
+		if p.put[o.ID] == o {
+			delete(p.put, o.ID)
+		}
 	}
 	for _, o := range now {
 		p.put[o.ID] = o

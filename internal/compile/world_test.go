@@ -1,0 +1,295 @@
+package compile
+
+import (
+	"fmt"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/store"
+)
+
+// edit changes one key of a small world in which everything is in everybody's way.
+type edit struct {
+	key   store.Key
+	value any // nil removes
+}
+
+const testOrg = resource.FQN("organizations/o")
+
+func testResource(kind string, fqn resource.FQN, spec proto.Message) edit {
+	return edit{store.ResourceKey(fqn), resource.New(resource.ByID(kind), fqn, spec)}
+}
+
+// editGen draws edits. The names are few, so that edits meet.
+func editGen() *rapid.Generator[edit] {
+	return rapid.Custom(func(t *rapid.T) edit {
+		var e edit
+		remove := 5 // one in so many
+		switch rapid.IntRange(0, 16).Draw(t, "what") {
+		case 0:
+			e = drawOrganization(t)
+		case 1:
+			e = drawCluster(t)
+			remove = 20
+		case 2, 3:
+			e = drawWorkspace(t)
+			remove = 20
+		case 4, 5:
+			e = drawGroup(t)
+			remove = 20
+		case 6, 7, 8:
+			e = drawGateway(t)
+		case 9:
+			e = drawSetting(t)
+		case 10:
+			e = drawClaim(t)
+		default:
+			e = drawFact(t)
+		}
+		if rapid.IntRange(1, remove).Draw(t, "remove") == 1 {
+			e.value = nil
+		}
+		return e
+	})
+}
+
+func one[T any](t *rapid.T, label string, from ...T) T {
+	return rapid.SampledFrom(from).Draw(t, label)
+}
+
+func drawOrganization(t *rapid.T) edit {
+	if one(t, "tenant", true, false) {
+		return testResource("api.tsb.tetrate.io/v2/Tenant", testOrg.Child("tenants", "t"), &tsbv2.Tenant{})
+	}
+	o := &tsbv2.Organization{}
+	if one(t, "system", true, false, false) {
+		o.SystemNamespaces = []string{one(t, "ns", "a", "b")}
+	}
+	return testResource("api.tsb.tetrate.io/v2/Organization", testOrg, o)
+}
+
+func drawCluster(t *rapid.T) edit {
+	return testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", one(t, "cluster", "c1", "c2")),
+		&tsbv2.Cluster{Network: one(t, "network", "", "n1"), TrustDomain: one(t, "domain", "", "td")})
+}
+
+func drawPatterns(t *rapid.T) *typesv2.NamespaceSelector {
+	return &typesv2.NamespaceSelector{Names: rapid.SliceOfN(rapid.SampledFrom([]string{"*/a", "*/a", "*/b", "*/b", "c1/a", "c1/*", "*/a*"}), 1, 2).Draw(t, "patterns")}
+}
+
+func workspaceFQN(t *rapid.T) resource.FQN {
+	return testOrg.Child("tenants", "t").Child("workspaces", one(t, "workspace", "w1", "w1", "w1", "w2"))
+}
+
+func groupFQN(t *rapid.T) resource.FQN {
+	return workspaceFQN(t).Child("gatewaygroups", one(t, "group", "g1", "g1", "g2"))
+}
+
+func drawWorkspace(t *rapid.T) edit {
+	return testResource("api.tsb.tetrate.io/v2/Workspace", workspaceFQN(t), &tsbv2.Workspace{
+		NamespaceSelector: drawPatterns(t), Privileged: one(t, "privileged", true, false), ConfigGenerationMetadata: drawMetadata(t),
+	})
+}
+
+func drawMetadata(t *rapid.T) *typesv2.ConfigGenerationMetadata {
+	return &typesv2.ConfigGenerationMetadata{Labels: map[string]string{"team": one(t, "team", "x", "y")}}
+}
+
+func drawGroup(t *rapid.T) edit {
+	return testResource("gateway.tsb.tetrate.io/v2/Group", groupFQN(t), &gatewayv2.Group{
+		NamespaceSelector: drawPatterns(t), ConfigGenerationMetadata: drawMetadata(t),
+		ConfigMode: one(t, "mode", typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_DIRECT),
+	})
+}
+
+func drawSetting(t *rapid.T) edit {
+	fqn := workspaceFQN(t).Child("settings", one(t, "setting", "s1", "s2"))
+	return testResource("api.tsb.tetrate.io/v2/WorkspaceSetting", fqn, &tsbv2.WorkspaceSetting{
+		FailoverSettings: &typesv2.FailoverSettings{FailoverPriority: []string{one(t, "priority", "p1", "p2")}},
+	})
+}
+
+func drawHost(t *rapid.T) string { return one(t, "host", "a-b.c", "a.b.c", "h.test") }
+
+func drawRoute(t *rapid.T) *gatewayv2.Route {
+	ns := one(t, "to", "a", "b")
+	return &gatewayv2.Route{Host: ns + "/svc." + ns + ".svc.cluster.local", Port: one(t, "port", uint32(80), 81)}
+}
+
+func drawGateway(t *rapid.T) edit {
+	g := &gatewayv2.IngressGateway{WorkloadSelector: &typesv2.WorkloadSelector{
+		Namespace: one(t, "ns", "a", "b"), Labels: map[string]string{"app": one(t, "app", "x", "y")},
+	}}
+	for i := range rapid.IntRange(1, 2).Draw(t, "servers") {
+		name, port := "s"+strconv.Itoa(i), one(t, "at", uint32(80), 443)
+		switch one(t, "kind", "http", "http", "https", "pass", "tcp") {
+		case "http", "https":
+			h := &gatewayv2.HttpServer{Name: name, Port: port, Hostname: drawHost(t), Routing: &gatewayv2.HttpRouting{
+				Rules: []*gatewayv2.HttpRule{{Action: &gatewayv2.HttpRule_Route{Route: drawRoute(t)}}},
+			}}
+			if port == 443 {
+				h.Tls = &typesv2.ServerTLS{Mode: typesv2.ServerTLS_SIMPLE, Source: &typesv2.ServerTLS_SecretName{SecretName: "cert"}}
+			}
+			if one(t, "guarded", true, false, false, false) {
+				h.Authentication = &typesv2.Authentication{}
+			}
+			g.Http = append(g.Http, h)
+		case "pass":
+			g.TlsPassthrough = append(g.TlsPassthrough, &gatewayv2.TLSPassthroughServer{Name: name, Port: port, Hostname: drawHost(t), Route: drawRoute(t)})
+		case "tcp":
+			g.Tcp = append(g.Tcp, &gatewayv2.TCPServer{Name: name, Port: port, Hostname: drawHost(t), Route: drawRoute(t)})
+		}
+	}
+	return testResource("gateway.tsb.tetrate.io/v2/IngressGateway", groupFQN(t).Child("ingressgateways", one(t, "gateway", "i1", "i2", "i3", "i4")), g)
+}
+
+func drawClaim(t *rapid.T) edit {
+	key := one(t, "claim", store.HostClaimKey("h.test"), store.HostClaimKey("a-b.c"), store.HostClaimKey("a.b.c"), store.NamespaceClaimKey("*/a"), store.NamespaceClaimKey("c1/*"))
+	return edit{key, &store.Claim{Claimants: []store.Claimant{{Workspace: workspaceFQN(t), Since: int64(rapid.IntRange(1, 3).Draw(t, "since"))}}}}
+}
+
+func drawFact(t *rapid.T) edit {
+	cluster, ns := one(t, "in", "c1", "c2"), one(t, "namespace", "a", "b")
+	fact := func(f *isthmusv1.Fact) edit { return edit{store.FactKey(cluster, f.GetId()), f} }
+	switch one(t, "fact", "mesh", "namespace", "service", "gateway", "gateway", "workload", "workload", "secret", "node") {
+	case "mesh":
+		return fact(&isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{
+			TrustDomain: one(t, "td", "m1", "m2"), Network: one(t, "net", "", "n1"), DnsCapture: one(t, "dns", true, false), Region: one(t, "region", "", "r1"),
+		}}})
+	case "namespace":
+		return fact(&isthmusv1.Fact{Id: "namespace//" + ns, Fact: &isthmusv1.Fact_Namespace{Namespace: &isthmusv1.Namespace{Name: ns, Terminating: one(t, "terminating", true, false, false)}}})
+	case "service":
+		return fact(&isthmusv1.Fact{Id: "service/" + ns + "/svc", Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{
+			Namespace: ns, Name: "svc", ClusterIp: "10.0.0.1", Ports: []*isthmusv1.Service_Port{{Number: one(t, "number", uint32(80), 81)}},
+		}}})
+	case "gateway":
+		return fact(drawGatewayService(t, ns))
+	case "workload":
+		w := &isthmusv1.Workload{
+			Namespace: ns, Name: "gw", Labels: map[string]string{"app": one(t, "label", "x", "y"), "g": "1"},
+			ServiceAccount: one(t, "sa", "sa1", "sa2"), Ready: one(t, "ready", uint32(0), 1, 1), Total: 1, Nodes: []string{"n1"},
+		}
+		if one(t, "installed", true, false) {
+			w.Labels["isthmus.dev/gateway"] = ns + ".gw"
+		}
+		return fact(&isthmusv1.Fact{Id: "workload/" + ns + "/gw", Fact: &isthmusv1.Fact_Workload{Workload: w}})
+	case "secret":
+		return fact(&isthmusv1.Fact{Id: "secret/" + ns + "/cert", Fact: &isthmusv1.Fact_Secret{Secret: &isthmusv1.Secret{Namespace: ns, Name: "cert"}}})
+	default:
+		node := one(t, "node", "n1", "n2")
+		return fact(&isthmusv1.Fact{Id: "node//" + node, Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{
+			Name: node, Addresses: []string{"192.0.2.9"}, Region: one(t, "r", "r1", "r2"), Ready: one(t, "up", true, false),
+		}}})
+	}
+}
+
+func drawGatewayService(t *rapid.T, ns string) *isthmusv1.Fact {
+	s := &isthmusv1.Service{
+		Namespace: ns, Name: "gw", Type: one(t, "type", "LoadBalancer", "NodePort"), ClusterIp: fmt.Sprintf("10.0.1.%d", rapid.IntRange(1, 2).Draw(t, "ip")),
+		Selector: map[string]string{"g": "1"}, ExternalAddresses: one(t, "ext", nil, []string{"192.0.2.1"}, []string{"lb.test"}),
+		Ports: []*isthmusv1.Service_Port{{Name: "http", Number: 80, TargetPort: "8080", NodePort: 30080}, {Name: "tls", Number: 443, TargetPort: "8443", NodePort: 30443}},
+	}
+	if one(t, "mtls", true, true, false) {
+		s.Ports = append(s.Ports, &isthmusv1.Service_Port{Name: "mtls", Number: 15443, TargetPort: "15443", NodePort: 31443})
+	}
+	return &isthmusv1.Fact{Id: "service/" + ns + "/gw", Fact: &isthmusv1.Fact_Service{Service: s}}
+}
+
+// goodWorld sets everything that the edits change to values that go together.
+func goodWorld() []edit {
+	both := &typesv2.NamespaceSelector{Names: []string{"*/a", "*/b"}}
+	workspace := testOrg.Child("tenants", "t").Child("workspaces", "w1")
+	group := workspace.Child("gatewaygroups", "g1")
+	other := goodGateway("a", "h.test", 80)
+	other.WorkloadSelector.Labels["app"] = "y"
+	edits := []edit{
+		testResource("api.tsb.tetrate.io/v2/Organization", testOrg, &tsbv2.Organization{}),
+		testResource("api.tsb.tetrate.io/v2/Tenant", workspace.Parent(), &tsbv2.Tenant{}),
+		testResource("api.tsb.tetrate.io/v2/Workspace", workspace, &tsbv2.Workspace{NamespaceSelector: both}),
+		testResource("gateway.tsb.tetrate.io/v2/Group", group, &gatewayv2.Group{NamespaceSelector: both}),
+		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i1"), goodGateway("a", "a-b.c", 443)),
+		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i2"), goodGateway("a", "h.test", 80)),
+		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i3"), &gatewayv2.IngressGateway{
+			WorkloadSelector: &typesv2.WorkloadSelector{Namespace: "b", Labels: map[string]string{"app": "x"}},
+			Tcp:              []*gatewayv2.TCPServer{{Name: "t", Port: 443, Hostname: "a.b.c", Route: &gatewayv2.Route{Host: "b/svc", Port: 80}}},
+		}),
+		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i4"), other),
+		{store.ResourceKey(workspace.Child("gatewaygroups", "g2")), nil},
+		{store.ResourceKey(workspace.Parent().Child("workspaces", "w2")), nil},
+	}
+	for _, c := range []string{"c1", "c2"} {
+		edits = append(edits, testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", c), &tsbv2.Cluster{}))
+		edits = append(edits, goodFacts(c)...)
+	}
+	return edits
+}
+
+func goodGateway(ns, host string, port uint32) *gatewayv2.IngressGateway {
+	h := &gatewayv2.HttpServer{Name: "s", Port: port, Hostname: host, Routing: &gatewayv2.HttpRouting{Rules: []*gatewayv2.HttpRule{{
+		Action: &gatewayv2.HttpRule_Route{Route: &gatewayv2.Route{Host: "b/svc.b.svc.cluster.local", Port: 80}},
+	}}}}
+	if port == 443 {
+		h.Tls = &typesv2.ServerTLS{Mode: typesv2.ServerTLS_SIMPLE, Source: &typesv2.ServerTLS_SecretName{SecretName: "cert"}}
+	}
+	return &gatewayv2.IngressGateway{
+		WorkloadSelector: &typesv2.WorkloadSelector{Namespace: ns, Labels: map[string]string{"app": "x"}},
+		Http:             []*gatewayv2.HttpServer{h},
+	}
+}
+
+func goodFacts(cluster string) []edit {
+	var edits []edit
+	add := func(f *isthmusv1.Fact) { edits = append(edits, edit{store.FactKey(cluster, f.GetId()), f}) }
+	add(&isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{DnsCapture: true}}})
+	add(&isthmusv1.Fact{Id: "node//n1", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{Name: "n1", Addresses: []string{"192.0.2.9"}, Region: "r1", Ready: true}}})
+	for _, ns := range []string{"a", "b"} {
+		add(&isthmusv1.Fact{Id: "namespace//" + ns, Fact: &isthmusv1.Fact_Namespace{Namespace: &isthmusv1.Namespace{Name: ns}}})
+		add(&isthmusv1.Fact{Id: "secret/" + ns + "/cert", Fact: &isthmusv1.Fact_Secret{Secret: &isthmusv1.Secret{Namespace: ns, Name: "cert"}}})
+		add(&isthmusv1.Fact{Id: "service/" + ns + "/svc", Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{
+			Namespace: ns, Name: "svc", Ports: []*isthmusv1.Service_Port{{Number: 80}},
+		}}})
+		add(&isthmusv1.Fact{Id: "service/" + ns + "/gw", Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{
+			Namespace: ns, Name: "gw", Type: map[string]string{"c1": "NodePort", "c2": "LoadBalancer"}[cluster], ExternalAddresses: map[string][]string{"c2": {"192.0.2.1"}}[cluster], ClusterIp: "10.0.1.1", Selector: map[string]string{"g": "1"},
+			Ports: []*isthmusv1.Service_Port{{Number: 80, TargetPort: "8080", NodePort: 30080}, {Number: 443, TargetPort: "8443", NodePort: 30443}, {Number: 15443, NodePort: 31443}},
+		}}})
+		add(&isthmusv1.Fact{Id: "workload/" + ns + "/gw", Fact: &isthmusv1.Fact_Workload{Workload: &isthmusv1.Workload{
+			Namespace: ns, Name: "gw", Labels: map[string]string{"app": "x", "g": "1", "isthmus.dev/gateway": ns + ".gw"},
+			ServiceAccount: "sa", Ready: 1, Total: 1, Nodes: []string{"n1"},
+		}}})
+	}
+	return edits
+}
+
+// probes are steps away from the good world that the random walk rarely takes.
+func probes() [][][]edit {
+	tenant := testOrg.Child("tenants", "t")
+	group := tenant.Child("workspaces", "w1").Child("gatewaygroups", "g1")
+	second := tenant.Child("workspaces", "w2")
+	only := func(pattern string) *typesv2.NamespaceSelector {
+		return &typesv2.NamespaceSelector{Names: []string{pattern}}
+	}
+	gateway := func(name string, g *gatewayv2.IngressGateway) []edit {
+		return []edit{testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", name), g)}
+	}
+	return [][][]edit{
+		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{
+			Name: "n2", Addresses: []string{"192.0.2.10"}, Ready: true,
+		}}}}}},
+		{{testResource("gateway.tsb.tetrate.io/v2/Group", group.Parent().Child("gatewaygroups", "g0"), &gatewayv2.Group{NamespaceSelector: only("*/a*")})}},
+		{{{store.ResourceKey(group.Parent().Child("gatewaygroups", "g0")), nil}}},
+		{{{store.FactKey("c1", "secret/a/cert"), nil}}},
+		{gateway("i1", goodGateway("a", "h.test", 443)), gateway("i1", goodGateway("a", "h.test", 80))},
+		{
+			{testResource("api.tsb.tetrate.io/v2/Workspace", second, &tsbv2.Workspace{NamespaceSelector: only("*/a")})},
+			{{store.NamespaceClaimKey("*/a"), &store.Claim{Claimants: []store.Claimant{{Workspace: second, Since: 1}}}}},
+			{{store.NamespaceClaimKey("*/a"), nil}},
+		},
+	}
+}
