@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -114,11 +113,11 @@ func sameQuantity(a, b string) bool {
 // added says whether managers other than us own fields of the live object that are not rendered. Labels and
 // annotations of others are welcome, except on pod templates, and so is anything below status.
 func added(want, live *unstructured.Unstructured) bool {
-	for _, m := range live.GetManagedFields() {
-		if m.Manager == fieldManager || m.Subresource != "" || m.FieldsV1 == nil {
+	for _, m := range managedFields(live) {
+		if m["manager"] == fieldManager || m["subresource"] != nil {
 			continue
 		}
-		fields := fieldsOf(m)
+		fields, _ := normal(m["fieldsV1"]).(map[string]any) // a copy: the cache's own is not ours to change
 		delete(fields, "f:metadata")
 		delete(fields, "f:status")
 		for _, path := range elsewhere(want) {
@@ -129,6 +128,19 @@ func added(want, live *unstructured.Unstructured) bool {
 		}
 	}
 	return false
+}
+
+// managedFields of an object as they are. They belong to it.
+func managedFields(u *unstructured.Unstructured) []map[string]any {
+	list, _, _ := unstructured.NestedFieldNoCopy(u.Object, "metadata", "managedFields")
+	items, _ := list.([]any)
+	var out []map[string]any
+	for _, item := range items {
+		if m, ok := item.(map[string]any); ok {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // elsewhere lists the fields that others may decide about: how many pods an autoscaled gateway has, and the secrets
@@ -147,15 +159,6 @@ func elsewhere(want *unstructured.Unstructured) [][]string {
 		return paths
 	}
 	return nil
-}
-
-func fieldsOf(m metav1.ManagedFieldsEntry) map[string]any {
-	var fields map[string]any
-	// The API server wrote it; what cannot be read says nothing about drift.
-	if json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields) != nil {
-		return nil
-	}
-	return fields
 }
 
 // foreign says whether a set of owned fields (in the form of managedFields) has one that is not in the rendered node.
@@ -245,17 +248,17 @@ func merged(want, live *unstructured.Unstructured) *unstructured.Unstructured {
 // ownedKeys are the labels and annotations that we wrote, in the form of managedFields.
 func ownedKeys(live *unstructured.Unstructured) map[string]map[string]any {
 	out := map[string]map[string]any{}
-	for _, m := range live.GetManagedFields() {
-		if m.Manager != fieldManager || m.Subresource != "" || m.FieldsV1 == nil {
+	for _, m := range managedFields(live) {
+		if m["manager"] != fieldManager || m["subresource"] != nil {
 			continue
 		}
-		meta, _ := fieldsOf(m)["f:metadata"].(map[string]any)
 		for _, k := range []string{"f:labels", "f:annotations"} {
-			keys, _ := meta[k].(map[string]any)
+			keys, _, _ := unstructured.NestedFieldNoCopy(m, "fieldsV1", "f:metadata", k)
 			if out[k] == nil {
 				out[k] = map[string]any{}
 			}
-			maps.Copy(out[k], keys)
+			own, _ := keys.(map[string]any)
+			maps.Copy(out[k], own)
 		}
 	}
 	return out

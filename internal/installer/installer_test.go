@@ -111,7 +111,7 @@ func conflict(t clienttesting.ObjectTracker, a clienttesting.Action, name, versi
 // start runs an installer until it has nothing to do.
 func (c *cluster) start() {
 	c.t.Helper()
-	in, err := New(Config{Client: c, Log: slog.New(slog.NewTextHandler(c.t.Output(), nil))})
+	in, err := New(Config{Client: c, Log: slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		c.t.Fatal(err)
 	}
