@@ -154,7 +154,7 @@ func TestRefusedAtTheDoor(t *testing.T) {
 		says []string
 	}{
 		"Port15443":    {strings.ReplaceAll(good, "port: 80\n", "port: 15443\n"), []string{"15443", "http[0].port"}},
-		"UnknownField": {strings.ReplaceAll(good, "hostname:", "hostnam:"), []string{"hostnam", "line"}},
+		"UnknownField": {strings.ReplaceAll(good, "hostname:", "hostnam:"), []string{"hostnam", "hostname", ":10: document 1"}},
 		"WrongType":    {strings.ReplaceAll(good, "port: 80\n", "port: eighty\n"), []string{"http[0].port"}},
 		"Empty":        {"", []string{"no"}},
 		"OneOfTwo":     {good + "---" + strings.ReplaceAll(good, "name: refused", "name: UPPER"), []string{"UPPER"}},

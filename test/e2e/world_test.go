@@ -56,10 +56,10 @@ func fileExists(path string) bool {
 	return err == nil
 }
 
-// must runs a command that has to succeed.
+// must runs a command that has to succeed, also while a test cleans up.
 func must(t *testing.T, stdin, name string, args ...string) string {
 	t.Helper()
-	out, err := try(t.Context(), stdin, name, args...)
+	out, err := try(context.WithoutCancel(t.Context()), stdin, name, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,11 +80,7 @@ func tryIn(ctx context.Context, where string, args ...string) (string, error) {
 // kubectl talks to a cluster as its administrator.
 func kubectl(t *testing.T, cluster string, args ...string) string {
 	t.Helper()
-	out, err := tryKubectl(t.Context(), cluster, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return must(t, "", "kubectl", append([]string{"--kubeconfig", kubeconfig(cluster)}, args...)...)
 }
 
 func tryKubectl(ctx context.Context, cluster string, args ...string) (string, error) {
@@ -142,7 +138,7 @@ func tryTctl(ctx context.Context, stdin string, args ...string) (string, error) 
 // tctlApply applies YAML and returns what tctl printed.
 func tctlApply(t *testing.T, yaml string) string {
 	t.Helper()
-	out, err := tryTctl(t.Context(), yaml, "apply", "-f", "-")
+	out, err := tryTctl(context.WithoutCancel(t.Context()), yaml, "apply", "-f", "-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +151,7 @@ func within(t *testing.T, d time.Duration, what string, check func(context.Conte
 	t.Helper()
 	start := time.Now()
 	for {
-		err := check(t.Context())
+		err := check(context.WithoutCancel(t.Context()))
 		took := time.Since(start)
 		if err == nil && took <= d {
 			t.Logf("%s: %.2f s (at most %v)", what, took.Seconds(), d)
