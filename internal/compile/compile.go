@@ -2,7 +2,6 @@ package compile
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
@@ -94,8 +93,8 @@ func (c *Compiler) collect(key string, d *intent.Delta) {
 // statement that there is none.
 func (e *engine) conditions(fqn resource.FQN) []resource.Condition {
 	var all []resource.Condition
-	for _, who := range slices.Sorted(maps.Keys(e.spoken[fqn])) {
-		all = append(all, e.spoken[fqn][who]...)
+	for _, s := range e.spoken[fqn] {
+		all = append(all, s.conditions...)
 	}
 	slices.SortFunc(all, compareConditions)
 	all = slices.Compact(all)

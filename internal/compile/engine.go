@@ -48,12 +48,35 @@ func (o *output) say(fqn resource.FQN, c resource.Condition) {
 type Reads struct {
 	snapshot *store.Snapshot
 	derived  *btree.Map[string, any]
-	seen     map[string]bool
+	seen     []string
+	// more is seen once that is too long to be searched.
+	more map[string]bool
+}
+
+// note remembers a key, once.
+func (r *Reads) note(key string) {
+	const many = 48
+	switch {
+	case r.more != nil:
+		if r.more[key] {
+			return
+		}
+		r.more[key] = true
+	case slices.Contains(r.seen, key):
+		return
+	case len(r.seen) == many:
+		r.more = make(map[string]bool, 4*many)
+		for _, k := range r.seen {
+			r.more[k] = true
+		}
+		r.more[key] = true
+	}
+	r.seen = append(r.seen, key)
 }
 
 // get reads one key. Keys of the snapshot are those of store; keys of layers start with "u/".
 func (r *Reads) get(key string) any {
-	r.seen[key] = true
+	r.note(key)
 	if isDerived(key) {
 		v, _ := r.derived.Get(key)
 		return v
@@ -64,7 +87,7 @@ func (r *Reads) get(key string) any {
 
 // prefix reads all keys below a prefix, which ends in "/".
 func (r *Reads) prefix(p string) iter.Seq2[string, any] {
-	r.seen[p] = true
+	r.note(p)
 	if !isDerived(p) {
 		return func(yield func(string, any) bool) {
 			for k, v := range r.snapshot.Prefix(store.Key(p)) {
@@ -90,28 +113,37 @@ type engine struct {
 	derived  *btree.Map[string, any]
 	// units by layer and name.
 	units []map[string]*unitState
-	// readers of a key or prefix, by layer.
-	readers []map[string]map[string]bool
-	// spoken is what units say, by resource and unit.
-	spoken map[resource.FQN]map[string][]resource.Condition
+	// readers of a key or prefix, by layer. Most keys have one.
+	readers []map[string][]*unitState
+	// spoken is what units say, by resource.
+	spoken map[resource.FQN][]statement
+	reads  Reads // its space is used again
 	// forget, in tests, leaves reads unrecorded.
 	forget func(layer, unit, key string) bool
 }
 
 type unitState struct {
-	out   output
+	name string
+	out  output
+	// reads, sorted.
 	reads []string
+}
+
+// statement is what one unit says of one resource.
+type statement struct {
+	layer, unit string
+	conditions  []resource.Condition
 }
 
 func newEngine(layers []*layer) *engine {
 	e := &engine{
 		layers:  layers,
 		derived: new(btree.Map[string, any]),
-		spoken:  map[resource.FQN]map[string][]resource.Condition{},
+		spoken:  map[resource.FQN][]statement{},
 	}
 	for range layers {
 		e.units = append(e.units, map[string]*unitState{})
-		e.readers = append(e.readers, map[string]map[string]bool{})
+		e.readers = append(e.readers, map[string][]*unitState{})
 	}
 	return e
 }
@@ -137,18 +169,23 @@ func (e *engine) run(s *store.Snapshot, changed []string) (derived []string, sai
 func (e *engine) dirty(i int, l *layer, keys []string) []string {
 	units := map[string]bool{}
 	readers := e.readers[i]
+	add := func(key string) {
+		for _, u := range readers[key] {
+			units[u.name] = true
+		}
+	}
 	for _, k := range keys {
 		if u := l.unitOf(k); u != "" {
 			units[u] = true
 		}
-		maps.Copy(units, readers[k])
-		for at := strings.IndexByte(k, '/'); at >= 0; {
-			maps.Copy(units, readers[k[:at+1]])
-			n := strings.IndexByte(k[at+1:], '/')
-			if n < 0 {
+		add(k)
+		for at := 0; len(readers) > 0; {
+			n := strings.IndexByte(k[at:], '/')
+			if n < 0 || at+n+1 == len(k) {
 				break
 			}
 			at += n + 1
+			add(k[:at])
 		}
 	}
 	return slices.Sorted(maps.Keys(units))
@@ -156,77 +193,101 @@ func (e *engine) dirty(i int, l *layer, keys []string) []string {
 
 // update derives one unit anew, or drops it, and returns the keys whose values changed.
 func (e *engine) update(i int, l *layer, unit string, said map[resource.FQN]bool) []string {
-	old := e.units[i][unit]
-	if old == nil {
-		old = &unitState{}
+	state := e.units[i][unit]
+	if state == nil {
+		state = &unitState{name: unit}
 	}
-	var now unitState
+	var out output
+	var reads []string
 	if e.exists(l.root(unit)) {
-		r := &Reads{snapshot: e.snapshot, derived: e.derived, seen: make(map[string]bool, 16)}
-		l.derive(r, unit, &now.out)
-		for k := range r.seen {
-			if e.forget == nil || !e.forget(l.name, unit, k) {
-				now.reads = append(now.reads, k)
-			}
+		r := &e.reads
+		r.snapshot, r.derived, r.seen, r.more = e.snapshot, e.derived, r.seen[:0], nil
+		l.derive(r, unit, &out)
+		if e.forget != nil {
+			r.seen = slices.DeleteFunc(r.seen, func(k string) bool { return e.forget(l.name, unit, k) })
 		}
-		e.units[i][unit] = &now
+		slices.Sort(r.seen)
+		reads = r.seen
+		e.units[i][unit] = state
 	} else {
 		delete(e.units[i], unit)
 	}
-	e.record(i, unit, old.reads, now.reads)
-	e.speak(l.name+"/"+unit, old.out.conditions, now.out.conditions, said)
-	return e.publish(old.out.values, now.out.values)
+	e.record(i, state, reads)
+	e.speak(l.name, unit, state.out.conditions, out.conditions, said)
+	old := state.out.values
+	state.out = out
+	return e.publish(old, out.values)
 }
 
 // speak replaces what a unit said, and marks the resources about which it says something else now.
-func (e *engine) speak(who string, old, now map[resource.FQN][]resource.Condition, said map[resource.FQN]bool) {
+func (e *engine) speak(layer, unit string, old, now map[resource.FQN][]resource.Condition, said map[resource.FQN]bool) {
 	for fqn := range old {
-		if len(now[fqn]) > 0 {
-			continue
-		}
-		said[fqn] = true
-		delete(e.spoken[fqn], who)
-		if len(e.spoken[fqn]) == 0 {
-			delete(e.spoken, fqn)
+		if len(now[fqn]) == 0 {
+			said[fqn] = true
+			e.state(fqn, statement{layer: layer, unit: unit})
 		}
 	}
 	for fqn, cs := range now {
-		if slices.Equal(old[fqn], cs) {
-			continue
+		if !slices.Equal(old[fqn], cs) {
+			said[fqn] = true
+			e.state(fqn, statement{layer, unit, cs})
 		}
-		said[fqn] = true
-		if e.spoken[fqn] == nil {
-			e.spoken[fqn] = map[string][]resource.Condition{}
-		}
-		e.spoken[fqn][who] = cs
 	}
 }
 
-func (e *engine) exists(root string) bool {
-	r := Reads{snapshot: e.snapshot, derived: e.derived, seen: map[string]bool{}}
-	if !strings.HasSuffix(root, "/") {
-		return r.get(root) != nil
+// state puts a statement in the place of the one that the unit made before; an empty one is none.
+func (e *engine) state(fqn resource.FQN, s statement) {
+	all := slices.DeleteFunc(e.spoken[fqn], func(x statement) bool { return x.layer == s.layer && x.unit == s.unit })
+	if len(s.conditions) > 0 {
+		all = append(all, s)
 	}
+	if len(all) == 0 {
+		delete(e.spoken, fqn)
+		return
+	}
+	e.spoken[fqn] = all
+}
+
+func (e *engine) exists(root string) bool {
+	if !strings.HasSuffix(root, "/") {
+		if isDerived(root) {
+			_, ok := e.derived.Get(root)
+			return ok
+		}
+		_, ok := e.snapshot.Get(store.Key(root))
+		return ok
+	}
+	r := Reads{snapshot: e.snapshot, derived: e.derived}
 	for range r.prefix(root) {
 		return true
 	}
 	return false
 }
 
-func (e *engine) record(i int, unit string, old, now []string) {
+// record makes a unit a reader of what it has read now, and of nothing else. Both lists are sorted.
+func (e *engine) record(i int, unit *unitState, now []string) {
+	old := unit.reads
+	if slices.Equal(old, now) {
+		return
+	}
 	readers := e.readers[i]
 	for _, k := range old {
-		delete(readers[k], unit)
-		if len(readers[k]) == 0 {
-			delete(readers, k)
+		if _, still := slices.BinarySearch(now, k); still {
+			continue
 		}
+		rest := slices.DeleteFunc(readers[k], func(u *unitState) bool { return u == unit })
+		if len(rest) == 0 {
+			delete(readers, k)
+			continue
+		}
+		readers[k] = rest
 	}
 	for _, k := range now {
-		if readers[k] == nil {
-			readers[k] = map[string]bool{}
+		if _, had := slices.BinarySearch(old, k); !had {
+			readers[k] = append(readers[k], unit)
 		}
-		readers[k][unit] = true
 	}
+	unit.reads = slices.Clone(now)
 }
 
 // publish makes the values of a unit visible to the layers above and returns the keys that are different.

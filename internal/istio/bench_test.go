@@ -1,0 +1,140 @@
+package istio_test
+
+import (
+	"fmt"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+	"isthmus.dev/isthmus/internal/compile"
+	"isthmus.dev/isthmus/internal/istio"
+	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/store"
+)
+
+// state has many hosts, each at a gateway of its own in one of the clusters.
+func state(hosts, clusters int) *store.Snapshot {
+	values := map[store.Key]any{}
+	put := func(kind string, fqn resource.FQN, spec proto.Message) {
+		values[store.ResourceKey(fqn)] = resource.New(resource.ByID(kind), fqn, spec)
+	}
+	org := resource.FQN("organizations/o")
+	workspace := org.Child("tenants", "t").Child("workspaces", "w")
+	group := workspace.Child("gatewaygroups", "g")
+	selector := &typesv2.NamespaceSelector{Names: []string{"*/shop*"}}
+	put("api.tsb.tetrate.io/v2/Organization", org, &tsbv2.Organization{})
+	put("api.tsb.tetrate.io/v2/Tenant", workspace.Parent(), &tsbv2.Tenant{})
+	put("api.tsb.tetrate.io/v2/Workspace", workspace, &tsbv2.Workspace{NamespaceSelector: selector})
+	put("gateway.tsb.tetrate.io/v2/Group", group, &gatewayv2.Group{NamespaceSelector: selector})
+	for c := range clusters {
+		name := fmt.Sprintf("c%d", c)
+		put("api.tsb.tetrate.io/v2/Cluster", org.Child("clusters", name), &tsbv2.Cluster{})
+		values[store.FactKey(name, "mesh//")] = &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{TrustDomain: "cluster.local", DnsCapture: true}}}
+	}
+	for h := range hosts {
+		ns := fmt.Sprintf("shop%d", h)
+		put("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", ns), gatewaySpec(ns))
+		for _, f := range gatewayFacts(ns, "192.0.2.1") {
+			values[store.FactKey(fmt.Sprintf("c%d", h%clusters), f.GetId())] = f
+		}
+	}
+	return store.NewSnapshot(1, values)
+}
+
+func gatewaySpec(ns string) *gatewayv2.IngressGateway {
+	return &gatewayv2.IngressGateway{
+		WorkloadSelector: &typesv2.WorkloadSelector{Namespace: ns, Labels: map[string]string{"app": "gw"}},
+		Http: []*gatewayv2.HttpServer{{Name: "web", Port: 443, Hostname: ns + ".example.com",
+			Tls: &typesv2.ServerTLS{Mode: typesv2.ServerTLS_SIMPLE, Source: &typesv2.ServerTLS_SecretName{SecretName: "cert"}},
+			Routing: &gatewayv2.HttpRouting{Rules: []*gatewayv2.HttpRule{{
+				Match:  []*gatewayv2.HttpMatch{{Uri: &typesv2.StringMatch{MatchType: &typesv2.StringMatch_Prefix{Prefix: "/api"}}}},
+				Action: &gatewayv2.HttpRule_Route{Route: &gatewayv2.Route{Host: ns + "/api." + ns + ".svc.cluster.local", Port: 8080}},
+			}, {
+				Action: &gatewayv2.HttpRule_Route{Route: &gatewayv2.Route{Host: ns + "/web." + ns + ".svc.cluster.local", Port: 8080}},
+			}}},
+		}},
+	}
+}
+
+func gatewayFacts(ns, address string) []*isthmusv1.Fact {
+	service := func(name string, s *isthmusv1.Service) *isthmusv1.Fact {
+		s.Namespace, s.Name = ns, name
+		return &isthmusv1.Fact{Id: "service/" + ns + "/" + name, Fact: &isthmusv1.Fact_Service{Service: s}}
+	}
+	app := func() *isthmusv1.Service {
+		return &isthmusv1.Service{ClusterIp: "10.0.0.9", Ports: []*isthmusv1.Service_Port{{Number: 8080}}}
+	}
+	return []*isthmusv1.Fact{
+		{Id: "namespace//" + ns, Fact: &isthmusv1.Fact_Namespace{Namespace: &isthmusv1.Namespace{Name: ns}}},
+		{Id: "secret/" + ns + "/cert", Fact: &isthmusv1.Fact_Secret{Secret: &isthmusv1.Secret{Namespace: ns, Name: "cert"}}},
+		service("api", app()), service("web", app()),
+		service("gw", &isthmusv1.Service{
+			Type: "LoadBalancer", ClusterIp: "10.0.0.1", ExternalAddresses: []string{address}, Selector: map[string]string{"app": "gw"},
+			Ports: []*isthmusv1.Service_Port{{Number: 443, TargetPort: "8443"}, {Number: 15443, TargetPort: "15443"}},
+		}),
+		{Id: "workload/" + ns + "/gw", Fact: &isthmusv1.Fact_Workload{Workload: &isthmusv1.Workload{
+			Namespace: ns, Name: "gw", Labels: map[string]string{"app": "gw", "isthmus.dev/gateway": ns + ".gw"}, ServiceAccount: "gw", Ready: 1, Total: 1,
+		}}},
+	}
+}
+
+// BenchmarkFull compiles 1,000 hosts of one cluster and makes typed objects of them, or those with their JSON and digests.
+func BenchmarkFull(b *testing.B) {
+	s := state(1000, 1)
+	b.Run("Typed", func(b *testing.B) {
+		n := 0
+		for b.Loop() {
+			n = istio.CountTyped(compile.New().RunAll(s).Delta)
+		}
+		want(b, n, 4000)
+	})
+	b.Run("Encoded", func(b *testing.B) {
+		n, size := 0, 0
+		for b.Loop() {
+			r := istio.New()
+			r.Apply(compile.New().RunAll(s).Delta)
+			n, size = 0, 0
+			for _, o := range r.Bundle("c0").Objects {
+				n++
+				size += len(o.JSON)
+			}
+		}
+		want(b, n, 4001)
+		b.ReportMetric(float64(size), "B-out")
+	})
+}
+
+// BenchmarkOneChange changes the address of one gateway among 1,000 hosts and 50 clusters, up to the changes of all bundles.
+func BenchmarkOneChange(b *testing.B) {
+	s := state(1000, 50)
+	compiler, renderer := compile.New(), istio.New()
+	renderer.Apply(compiler.RunAll(s).Delta)
+	key := store.FactKey("c7", "service/shop7/gw")
+	var worlds []*store.Snapshot
+	for _, address := range []string{"192.0.2.1", "192.0.2.2"} {
+		worlds = append(worlds, s.With(2, map[store.Key]any{key: gatewayFacts("shop7", address)[4]}))
+	}
+	i, touched, objects := 0, 0, 0
+	for b.Loop() {
+		i++
+		changes := renderer.Apply(compiler.Run(worlds[i%2], []store.Key{key}).Delta)
+		touched, objects = len(changes), 0
+		for _, ch := range changes {
+			objects += len(ch.Put)
+		}
+	}
+	want(b, touched, 49) // the own cluster calls the gateway by its ClusterIP
+	b.ReportMetric(float64(objects), "objects")
+}
+
+func want(b *testing.B, got, want int) {
+	b.Helper()
+	if got != want {
+		b.Fatalf("the output has %d parts, want %d", got, want)
+	}
+	b.ReportMetric(float64(got), "parts")
+}
