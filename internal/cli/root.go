@@ -96,6 +96,7 @@ func newX(e *env) *cobra.Command {
 		newStatus(e),
 		newWait(e),
 		newAudit(e),
+		newPlan(e),
 		newServiceAccount(e),
 		newTranslate(e),
 	)

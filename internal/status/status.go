@@ -195,16 +195,18 @@ func judge(clusters map[string]*isthmusv1.ResourceStatus_ClusterState, condition
 	if less := notOK(conditions, "Supported"); len(less) > 0 {
 		return Partial, sentence(less)
 	}
-	quiet := notOK(conditions, "Effective")
+	quiet, notes := split(notOK(conditions, "Effective"))
 	switch n := len(clusters); {
-	case n == 0 && len(quiet) > 0:
-		return Accepted, sentence(quiet)
+	case n == 0 && len(quiet)+len(notes) > 0:
+		return Accepted, sentence(append(quiet, notes...))
 	case n == 0:
 		return Accepted, "Nothing to apply yet"
 	case len(by[Pending])+len(by[Delivered]) > 0:
 		return Dirty, "On its way to " + list(append(by[Pending], by[Delivered]...))
 	case len(by[Applied]) == n && len(quiet) > 0:
 		return Accepted, sentence(quiet)
+	case len(by[Applied]) == n && len(notes) > 0:
+		return Ready, "Applied in " + list(by[Applied]) + "; " + sentence(notes)
 	case len(by[Applied]) == n:
 		return Ready, "Applied in " + list(by[Applied])
 	case len(by[Applied]) > 0:
@@ -258,6 +260,19 @@ func notOK(cs []resource.Condition, kind string) []resource.Condition {
 		}
 	}
 	return out
+}
+
+// split tells conditions that keep a resource from serving anybody from those that are only worth knowing.
+func split(cs []resource.Condition) (quiet, notes []resource.Condition) {
+	for _, c := range cs {
+		switch c.Reason {
+		case "NotGlobal", "NoDNSCapture", "AmbiguousService", "NetworkMismatch":
+			notes = append(notes, c)
+		default:
+			quiet = append(quiet, c)
+		}
+	}
+	return quiet, notes
 }
 
 // sentence is the first condition, and how many more there are.

@@ -66,6 +66,7 @@ func TestOf(t *testing.T) {
 	unresolved := resource.Condition{Type: "Resolved", Reason: "ServiceUnknown", Message: "no such service", Field: "spec.http[0]", Cluster: "c1"}
 	unsupported := resource.Condition{Type: "Supported", Reason: "NotTranslated", Message: "waf is not translated"}
 	idle := resource.Condition{Type: "Effective", Reason: "NoWorkload", Message: "no pod has these labels"}
+	note := resource.Condition{Type: "Effective", Reason: "AmbiguousService", Message: "two services"}
 	type want struct{ status, message, event string }
 	for name, tc := range map[string]struct {
 		world world
@@ -84,6 +85,10 @@ func TestOf(t *testing.T) {
 			want{Partial, "waf is not translated", "XCP_PARTIALLY_APPLIED"}},
 		"Applied": {world{fqns: chain, objects: made, clusters: map[string]Cluster{"c1": on, "c2": on}}, gateA,
 			want{Ready, "Applied in c1, c2", "XCP_APPLIED"}},
+		"AppliedInVain": {world{fqns: chain, objects: made, clusters: map[string]Cluster{"c1": on, "c2": on}, conditions: map[string][]resource.Condition{gateA: {idle}}}, gateA,
+			want{Accepted, "no pod has these labels", "XCP_ACCEPTED"}},
+		"AppliedWithNote": {world{fqns: chain, objects: made, clusters: map[string]Cluster{"c1": on, "c2": on}, conditions: map[string][]resource.Condition{gateA: {note}}}, gateA,
+			want{Ready, "Applied in c1, c2; two services", "XCP_APPLIED"}},
 		"Unsent": {world{fqns: chain, objects: made, clusters: map[string]Cluster{"c1": {Connected: true, Unsent: map[string]bool{"y": true}}, "c2": on}}, gateA,
 			want{Dirty, "On its way to c1", "XCP_ACCEPTED"}},
 		"Unanswered": {world{fqns: chain, objects: made, clusters: map[string]Cluster{"c1": {Connected: true, Unanswered: map[string]bool{"y": true}}, "c2": on}}, gateA,
