@@ -65,44 +65,44 @@ func want(fd protoreflect.FieldDescriptor) string {
 // parseScalar reads a value, or says what is wrong with it.
 func parseScalar(n *yaml.Node, fd protoreflect.FieldDescriptor) (v protoreflect.Value, why string) {
 	text := n.Value
-	wrong := fmt.Sprintf("must be %s, not %s", want(fd), describe(n))
+	wrong := func() string { return fmt.Sprintf("must be %s, not %s", want(fd), describe(n)) }
 	switch fd.Kind() {
 	case protoreflect.StringKind:
 		switch n.ShortTag() {
 		case "!!str", "!!timestamp":
 			return protoreflect.ValueOfString(text), ""
 		case "!!int", "!!float", "!!bool":
-			return v, fmt.Sprintf("%s; quote it: %q", wrong, text)
+			return v, fmt.Sprintf("%s; quote it: %q", wrong(), text)
 		}
-		return v, wrong
+		return v, wrong()
 	case protoreflect.BytesKind:
 		b, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			return v, wrong
+			return v, wrong()
 		}
 		return protoreflect.ValueOfBytes(b), ""
 	case protoreflect.BoolKind:
 		if text != "true" && text != "false" {
-			return v, wrong
+			return v, wrong()
 		}
 		return protoreflect.ValueOfBool(text == "true"), ""
 	case protoreflect.EnumKind:
 		e := fd.Enum().Values().ByName(protoreflect.Name(text))
 		if e == nil {
 			if near := didYouMean(text, enumNames(fd.Enum())); near != "" {
-				wrong += fmt.Sprintf("; did you mean %s?", near)
+				return v, fmt.Sprintf("%s; did you mean %s?", wrong(), near)
 			}
-			return v, wrong
+			return v, wrong()
 		}
 		return protoreflect.ValueOfEnum(e.Number()), ""
 	}
 	return parseNumber(text, fd, wrong)
 }
 
-func parseNumber(text string, fd protoreflect.FieldDescriptor, wrong string) (v protoreflect.Value, why string) {
+func parseNumber(text string, fd protoreflect.FieldDescriptor, wrong func() string) (v protoreflect.Value, why string) {
 	float := fd.Kind() == protoreflect.FloatKind || fd.Kind() == protoreflect.DoubleKind
 	if !float && !decimal.MatchString(text) {
-		return v, wrong
+		return v, wrong()
 	}
 	var err error
 	switch fd.Kind() {
@@ -133,11 +133,11 @@ func parseNumber(text string, fd protoreflect.FieldDescriptor, wrong string) (v 
 	}
 	switch {
 	case err != nil && strings.HasPrefix(text, "-") && !float:
-		return v, wrong + ": it cannot be negative"
+		return v, wrong() + ": it cannot be negative"
 	case err != nil && !float:
 		return v, fmt.Sprintf("the number %s is out of range", text)
 	case err != nil:
-		return v, wrong
+		return v, wrong()
 	}
 	return v, ""
 }
