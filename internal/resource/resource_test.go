@@ -231,6 +231,15 @@ func TestREST(t *testing.T) {
 	if len(problems) > 0 || created.Etag != r.Etag {
 		t.Fatalf("DecodeCreate = %v, %v, want etag %s", created, problems, r.Etag)
 	}
+	for _, key := range []string{"settings", "setting", "workspaceSetting"} {
+		s, problems := DecodeCreate(ByID(coreV2+"/WorkspaceSetting"), shop, []byte(`{"name":"default","`+key+`":{"description":"x"}}`))
+		if len(problems) > 0 || s.FQN != shop+"/settings/default" || s.Spec.(*tsbv2.WorkspaceSetting).GetDescription() != "x" {
+			t.Errorf("DecodeCreate with %q = %v, %v", key, s, problems)
+		}
+	}
+	if _, problems := DecodeCreate(kind, tenant, []byte(`{"name":"Shop","workspac":{}}`)); len(problems) != 3 {
+		t.Errorf("DecodeCreate of three mistakes = %v", problems)
+	}
 	want := `{"workspaces":[{"displayName":"Shop","etag":` + fmt.Sprintf("%q", r.Etag) + `,"fqn":"` + string(shop) + `","namespaceSelector":{"names":["*/shop"]}}]}`
 	if diff := cmp.Diff(want, string(EncodeRESTList("workspaces", []*Resource{r}))); diff != "" {
 		t.Errorf("EncodeRESTList (-want +got):\n%s", diff)

@@ -30,7 +30,7 @@ func DecodeREST(kind *Kind, fqn FQN, body []byte) (r *Resource, etag string, pro
 }
 
 // DecodeCreate reads the body of a POST below parent: {"name": "x", "<singular>": {...}}. The key of the resource is
-// matched in any case.
+// matched in any case; the name of the kind and its plural ("settings") are understood as well.
 func DecodeCreate(kind *Kind, parent FQN, body []byte) (*Resource, []Problem) {
 	d := &document{object: kind.Name}
 	root := d.json(body)
@@ -44,7 +44,7 @@ func DecodeCreate(kind *Kind, parent FQN, body []byte) (*Resource, []Problem) {
 		switch {
 		case p.name == "name":
 			name = d.word(w, p.value, "name")
-		case strings.EqualFold(p.name, kind.Singular), strings.EqualFold(p.name, kind.Name):
+		case strings.EqualFold(p.name, kind.Singular), strings.EqualFold(p.name, kind.Name), p.name == kind.Plural:
 			spec = p.value
 		case p.name == "parent" && p.value.Value == string(parent):
 		default:
