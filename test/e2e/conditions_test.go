@@ -149,6 +149,13 @@ spec: {kubeSpec: {service: {type: LoadBalancer}}}
 // What is wrong in the text is refused at the door, and nothing of the batch is stored.
 func TestRefusedAtTheDoor(t *testing.T) {
 	good := gatewayYAML("refused", "bookinfo-back", "bookinfo-back-gw", "refused.tetrate.com", detailsRoute)
+	var ten []string
+	for i := range 10 {
+		ten = append(ten, strings.ReplaceAll(good, "name: refused", fmt.Sprintf("name: refused%d", i)))
+	}
+	ten[0] = good
+	ten[6] = strings.ReplaceAll(ten[6], "port: 80\n", "port: 15443\n")
+	ten[8] = strings.ReplaceAll(ten[8], "hostname: refused.tetrate.com\n", "\n")
 	for name, tc := range map[string]struct {
 		yaml string
 		says []string
@@ -157,6 +164,8 @@ func TestRefusedAtTheDoor(t *testing.T) {
 		"UnknownField": {strings.ReplaceAll(good, "hostname:", "hostnam:"), []string{"hostnam", "hostname", ":10: document 1"}},
 		"WrongType":    {strings.ReplaceAll(good, "port: 80\n", "port: eighty\n"), []string{"http[0].port"}},
 		"Empty":        {"", []string{"no"}},
+		"TwoOfTen":     {strings.Join(ten, "---"), []string{"document 7", "document 9", "spec.http[0].port", "spec.http[0].hostname"}},
+		"TooLarge":     {good + "# " + strings.Repeat("x", 17<<20), []string{"16 MiB"}},
 		"OneOfTwo":     {good + "---" + strings.ReplaceAll(good, "name: refused", "name: UPPER"), []string{"UPPER"}},
 		"NoGroup":      {strings.ReplaceAll(good, "group: bookinfo-gw", "group: nowhere"), []string{"nowhere"}},
 	} {
@@ -173,4 +182,10 @@ func TestRefusedAtTheDoor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A large file is no mistake.
+func TestLargeFile(t *testing.T) {
+	tctlApply(t, gatewayYAML("large", "bookinfo-back", "bookinfo-back-gw", "large.tetrate.com", detailsRoute)+"# "+strings.Repeat("x", 5<<20))
+	deleteGateway(t, "large")
 }

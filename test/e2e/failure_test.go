@@ -110,6 +110,7 @@ func TestDriftIsRepaired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	mark := auditEnd(t, front)
 	for what, change := range map[string][]string{
 		"Changed": {"patch", "se", "-n", "xcp-multicluster", name, "--type=merge", "-p", `{"spec":{"location":"MESH_EXTERNAL"}}`},
 		"Added":   {"patch", "se", "-n", "xcp-multicluster", name, "--type=merge", "-p", `{"spec":{"workloadSelector":null,"addresses":["240.1.2.3"]}}`},
@@ -129,6 +130,10 @@ func TestDriftIsRepaired(t *testing.T) {
 				return nil
 			})
 		})
+	}
+	// The same log that shows that nothing was written elsewhere shows what was written here: one write for each repair.
+	if writes := auditWrites(t, front, edgeUser, mark); len(writes) != 4 {
+		t.Errorf("the audit log shows %d writes, want 4: %q", len(writes), writes)
 	}
 	within(t, 5*time.Second, "traffic", wholePage)
 }

@@ -215,13 +215,19 @@ func TestGatewayScaledToZero(t *testing.T) {
 func plainTextWatch(t *testing.T) (stop func()) {
 	t.Helper()
 	in(t, "core", "nft", "add", "rule", "inet", "wan", "user", "ip", "saddr", "198.18.1.0/24", "ip", "daddr", "198.19.0.0/16", "tcp", "dport", "80", "counter")
-	flush := func() { in(t, "core", "nft", "flush", "chain", "inet", "wan", "user") }
-	t.Cleanup(flush)
+	t.Cleanup(func() { in(t, "core", "nft", "flush", "chain", "inet", "wan", "user") })
 	return func() {
 		t.Helper()
-		rules := in(t, "core", "nft", "list", "chain", "inet", "wan", "user")
-		if !strings.Contains(rules, "counter packets 0 ") {
-			t.Errorf("calls left in plain text:\n%s", rules)
+		rules := func() string { return in(t, "core", "nft", "list", "chain", "inet", "wan", "user") }
+		if got := rules(); !strings.Contains(got, "counter packets 0 ") {
+			t.Errorf("calls left in plain text:\n%s", got)
+		}
+		// The counter counts: a call that is made in plain text on purpose shows in it.
+		if out, err := tryIn(context.WithoutCancel(t.Context()), front, "curl", "-s", "--max-time", "1", "http://"+address(t, back, "bookinfo-back", "bookinfo-back-gw")); err == nil {
+			t.Errorf("a gateway without pods answered %q", out)
+		}
+		if got := rules(); strings.Contains(got, "counter packets 0 ") {
+			t.Errorf("the counter does not count:\n%s", got)
 		}
 	}
 }
