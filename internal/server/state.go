@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	"isthmus.dev/isthmus/internal/fleet"
 	"isthmus.dev/isthmus/internal/istio"
 	"isthmus.dev/isthmus/internal/resource"
@@ -172,8 +173,13 @@ func (s *state) view() status.View {
 	}
 }
 
-// settle is how long a burst of changes is gathered before statuses are recorded.
-const settle = 20 * time.Millisecond
+// Bursts of changes are gathered before statuses are recorded: for minSettle at least, and so long that recording
+// takes a small part of the time.
+const (
+	minSettle  = 20 * time.Millisecond
+	maxSettle  = 2 * time.Second
+	settleRest = 9 // times as long as the last recording took
+)
 
 // run records transitions of statuses until ctx ends.
 func (s *state) run(ctx context.Context) error {
@@ -182,16 +188,18 @@ func (s *state) run(ctx context.Context) error {
 		return err
 	}
 	for {
+		start := time.Now()
 		if err := s.record(ctx, token); err != nil {
 			return err
 		}
+		rest := min(max(settleRest*time.Since(start), minSettle), maxSettle)
 		select {
 		case <-s.kick:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		select {
-		case <-time.After(settle):
+		case <-time.After(rest):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -208,6 +216,7 @@ func (t transition) record() store.StatusRecord {
 // record stores the statuses that are not as they were. New content was accepted first, however fast the rest went.
 func (s *state) record(ctx context.Context, token int64) error {
 	view := s.view()
+	view.Cache = map[resource.FQN]*isthmusv1.ResourceStatus{}
 	accepted, changed := map[resource.FQN]store.StatusRecord{}, map[resource.FQN]store.StatusRecord{}
 	now := make(map[resource.FQN]transition, len(s.recorded))
 	for k := range view.Snapshot.Prefix("r/") {

@@ -58,21 +58,36 @@ type View struct {
 	Objects func(resource.FQN) map[string][]string
 	// Cluster by name; the zero value for one that nobody heard of.
 	Cluster func(name string) Cluster
+
+	// Cache remembers answers, for those who ask about everything; nil remembers nothing. They must not be changed then.
+	Cache map[resource.FQN]*isthmusv1.ResourceStatus
 }
 
 // Of returns the status of a resource, nil when it does not exist. Events are not part of it.
 func (v View) Of(fqn resource.FQN) *isthmusv1.ResourceStatus {
+	if s, ok := v.Cache[fqn]; ok {
+		return s
+	}
 	r := v.Snapshot.Resource(fqn)
 	if r == nil {
 		return nil
 	}
+	s := v.whole(r)
+	if v.Cache != nil {
+		v.Cache[fqn] = s
+	}
+	return s
+}
+
+// whole is the status of a resource with those of its children.
+func (v View) whole(r *resource.Resource) *isthmusv1.ResourceStatus {
 	s := v.own(r)
 	if r.Kind.Name == "Cluster" {
 		v.cluster(s, r)
 		return s
 	}
 	s.Children = map[string]string{}
-	for _, c := range v.children(fqn) {
+	for _, c := range v.children(r.FQN) {
 		child := v.Of(c.FQN)
 		if !v.passive(c) {
 			s.Children[string(c.FQN)] = child.GetStatus()
