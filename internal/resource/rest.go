@@ -94,7 +94,7 @@ func (d *document) rest(kind *Kind, n *yaml.Node) (*Resource, string, []Problem)
 	}
 	r := New(kind, d.fqn, spec)
 	for _, p := range Check(r) {
-		if !d.related(0, p.Field) {
+		if !d.related(0, p.Field) && (p.Field != "fqn" || !d.reported("name")) {
 			d.problems = append(d.problems, p)
 		}
 	}
