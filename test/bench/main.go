@@ -1,0 +1,144 @@
+// Command bench measures what the design gives a budget, and prints figure, budget and size of the output, beside an anchor
+// that says how fast this machine is at this moment. It marks what is over budget, and fails when an output is empty.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// budget is one line of the table.
+type budget struct {
+	what string
+	// pkg and bench say where the figure comes from; metric is its unit in the benchmark's line.
+	pkg, bench, metric string
+	// perUnit turns the metric into the unit that is shown.
+	perUnit float64
+	unit    string
+	limit   float64
+	// output is the metric that counts what was made; it must not be 0.
+	output string
+}
+
+// budgets are those of the design that a benchmark measures; the running sandbox is measured by the end-to-end tests.
+func budgets() []budget {
+	const nsToMS = 1e-6
+	return []budget{
+		{"full compile to typed objects, 1,000 hosts, one cluster", "./internal/istio", "BenchmarkFull/Typed", "ns/op", nsToMS, "ms", 30, "parts"},
+		{"the same with JSON and digests", "./internal/istio", "BenchmarkFull/Encoded", "ns/op", nsToMS, "ms", 150, "parts"},
+		{"one change at 1,000 hosts and 50 clusters, to deltas", "./internal/istio", "BenchmarkOneChange", "ns/op", nsToMS, "ms", 2, "objects"},
+		{"publish to the last of 50 edges answered, p99", "./internal/fleet", "BenchmarkFiftyEdges", "p99-ms", 1, "ms", 50, "bytes/change"},
+		{"parse and validate 4,000 objects", "./internal/resource", "BenchmarkDecode", "ns/op", nsToMS, "ms", 300, "objects"},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	rows := budgets()
+	figures := map[string]map[string]float64{}
+	measured := map[string]bool{}
+	for _, b := range rows {
+		if measured[b.pkg] {
+			continue
+		}
+		measured[b.pkg] = true
+		fmt.Fprintf(os.Stderr, "==> %s\n", b.pkg)
+		found, err := benchmark(ctx, b.pkg)
+		if err != nil {
+			return err
+		}
+		for name, metrics := range found {
+			figures[name] = metrics
+		}
+	}
+	return table(rows, figures, anchor())
+}
+
+// benchmark runs the benchmarks of a package and returns their metrics by name and unit.
+func benchmark(ctx context.Context, pkg string) (map[string]map[string]float64, error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchtime", "1s", pkg)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("benchmarks of %s: %w\n%s", pkg, err, out.String())
+	}
+	return parse(out.String()), nil
+}
+
+// parse reads the lines of go test -bench: a name, a count, then pairs of value and unit.
+func parse(output string) map[string]map[string]float64 {
+	found := map[string]map[string]float64{}
+	for lines := bufio.NewScanner(strings.NewReader(output)); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
+			continue
+		}
+		name := fields[0]
+		if i := strings.LastIndexByte(name, '-'); i > 0 {
+			if _, err := strconv.Atoi(name[i+1:]); err == nil {
+				name = name[:i] // the number of cores
+			}
+		}
+		metrics := map[string]float64{}
+		for i := 2; i+1 < len(fields); i += 2 {
+			if v, err := strconv.ParseFloat(fields[i], 64); err == nil {
+				metrics[fields[i+1]] = v
+			}
+		}
+		found[name] = metrics
+	}
+	return found
+}
+
+// table prints the figures. A figure that is missing or has no output is an error; one that is over budget is marked.
+func table(rows []budget, figures map[string]map[string]float64, anchor time.Duration) error {
+	w := tabwriter.NewWriter(os.Stdout, 2, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "WHAT\tFIGURE\tBUDGET\tOUTPUT\t")
+	var empty []error
+	for _, b := range rows {
+		metrics, ok := figures[b.bench]
+		if !ok || metrics[b.output] == 0 {
+			empty = append(empty, fmt.Errorf("%s measured nothing", b.bench))
+			continue
+		}
+		figure, mark := metrics[b.metric]*b.perUnit, ""
+		if figure > b.limit {
+			mark = "OVER BUDGET"
+		}
+		fmt.Fprintf(w, "%s\t%.3g %s\t%g %s\t%.0f %s\t%s\n", b.what, figure, b.unit, b.limit, b.unit, metrics[b.output], b.output, mark)
+	}
+	fmt.Fprintf(w, "anchor: SHA-256 of 64 MiB on this machine, now\t%.3g ms\t\t\t\n", float64(anchor.Microseconds())/1000)
+	return errors.Join(append(empty, w.Flush())...)
+}
+
+// anchor is the best of five runs of a fixed piece of work.
+func anchor() time.Duration {
+	data := make([]byte, 64<<20)
+	best := time.Hour
+	for range 5 {
+		start := time.Now()
+		sha256.Sum256(data)
+		best = min(best, time.Since(start))
+	}
+	return best
+}
