@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -19,7 +20,7 @@ import (
 )
 
 // TestReal does on a real API server, which the end-to-end tests name, what a fake one cannot show: defaults,
-// managedFields, and values that are kept in another form. The CRD has to be there.
+// managedFields, and values that are kept in another form. No edge may run there: it would do the same work.
 func TestReal(t *testing.T) {
 	file := os.Getenv("ISTHMUS_TEST_KUBECONFIG")
 	if file == "" {
@@ -39,6 +40,7 @@ func TestReal(t *testing.T) {
 	if r.counted, err = dynamic.NewForConfig(config); err != nil {
 		t.Fatal(err)
 	}
+	r.makeKind()
 	ns := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"generateName": "installer-test-"}}}
 	if ns, err = client.Resource(namespaces).Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -112,6 +114,32 @@ type real struct {
 	counted           dynamic.Interface // the installer's
 	writes            atomic.Int64
 	namespace         string
+}
+
+// makeKind makes the kind of install resources known for the time of the test, unless it is.
+func (r *real) makeKind() {
+	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	text, err := os.ReadFile("../../deploy/crds/install.tetrate.io_ingressgateways.yaml")
+	if err != nil {
+		r.Fatal(err)
+	}
+	crd := &unstructured.Unstructured{Object: parseYAML(r.T, string(text)).(map[string]any)}
+	_, err = r.Resource(crds).Create(r.Context(), crd, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return
+	}
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() {
+		if err := r.Resource(crds).Delete(context.WithoutCancel(r.Context()), crd.GetName(), metav1.DeleteOptions{}); err != nil {
+			r.Error(err)
+		}
+	})
+	r.within("the kind is known", func() bool {
+		_, err := r.Resource(kinds()[0].gvr()).List(r.Context(), metav1.ListOptions{})
+		return err == nil
+	})
 }
 
 // run runs an installer until the returned function is called.
