@@ -3,6 +3,7 @@ package edge
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -160,7 +161,8 @@ func (o *options) config(log *slog.Logger) (*Config, error) {
 		defer cancel()
 		return raw.Get().AbsPath(path).DoRaw(ctx)
 	}
-	identity, _ := os.Hostname() // the pod's name; empty means a random one
+	// The name alone is not enough: where pods share a host name, two of them would hold one Lease.
+	identity := cmp.Or(os.Getenv("POD_NAME"), "edge") + "_" + rand.Text()[:8]
 	return &Config{
 		Server: strings.TrimPrefix(o.server, "https://"), ServerName: o.serverName, Cluster: o.cluster, Key: key, CA: ca,
 		Dynamic: dyn, Metadata: meta, Resources: apply.NewResources(raw), Get: get, Installer: in.Run,

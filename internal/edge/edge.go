@@ -51,7 +51,7 @@ type Config struct {
 	Identity   string        // in the Lease; "" means a random one
 	Log        *slog.Logger  // nil discards
 	Lease      time.Duration // life of the Lease; 0 means 15s
-	Heartbeat  time.Duration // 0 means 10s; a server that is silent for three of them is gone
+	Heartbeat  time.Duration // 0 means 5s; a server that is silent for three of them is gone
 	Reconnect  time.Duration // first wait before another attempt, doubling to 16 times it; 0 means 300ms
 }
 
@@ -84,7 +84,7 @@ func New(cfg Config) (*Edge, error) {
 	cfg.Namespace = cmp.Or(cfg.Namespace, "istio-system")
 	cfg.Identity = cmp.Or(cfg.Identity, rand.Text())
 	cfg.Lease = cmp.Or(cfg.Lease, 15*time.Second)
-	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 10*time.Second)
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 5*time.Second)
 	cfg.Reconnect = cmp.Or(cfg.Reconnect, 300*time.Millisecond)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -58,7 +58,7 @@ type Config struct {
 	// Changed is called when the State of a cluster may have become another. It must not block. nil is nobody.
 	Changed   func(cluster string)
 	Log       *slog.Logger  // nil discards
-	Heartbeat time.Duration // 0 means 10s; a peer that is silent for three of them is gone
+	Heartbeat time.Duration // 0 means 5s; a peer that is silent for three of them is gone
 	Write     time.Duration // deadline of one send; 0 means 10s
 	Recheck   time.Duration // how often credentials are looked at again; 0 means 5s
 	Hold      time.Duration // how long removals are held back at most; 0 means 10s
@@ -79,7 +79,7 @@ type Fleet struct {
 
 // New makes a Fleet that knows of no bundle.
 func New(cfg Config) *Fleet {
-	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 10*time.Second)
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 5*time.Second)
 	cfg.Write = cmp.Or(cfg.Write, 10*time.Second)
 	cfg.Recheck = cmp.Or(cfg.Recheck, 5*time.Second)
 	cfg.Hold = cmp.Or(cfg.Hold, 10*time.Second)
