@@ -13,7 +13,7 @@ export VERSION ?= 0.1.0
 STAGE       := build/stage
 DEBIAN      := nftables iptables iproute2 bubblewrap util-linux curl openssl ca-certificates procps
 
-.PHONY: help deps build engines demo test test-unit test-sandbox test-e2e bench vet generate tools clean down
+.PHONY: help deps build engines demo test test-unit test-race test-generated test-sandbox test-e2e bench vet generate tools clean down
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,13 +33,21 @@ demo: deps build engines ## two clusters with Istio, a server, an edge in each, 
 test: deps ## everything that proves the project
 	@$(STAGE) fetch build/fetch
 	@$(MAKE) --no-print-directory build engines
+	@$(MAKE) --no-print-directory test-generated
 	@$(MAKE) --no-print-directory test-unit
+	@$(MAKE) --no-print-directory test-race
 	@$(MAKE) --no-print-directory test-sandbox
 	@$(MAKE) --no-print-directory test-e2e
 
 test-unit: ## everything that needs no cluster
 	@$(STAGE) vet build/vet
 	@$(STAGE) unit go test ./...
+
+test-race: ## the packages with goroutines in them, under the race detector
+	@CGO_ENABLED=1 $(STAGE) race go test -race ./internal/store/... ./internal/fleet/... ./internal/pipeline ./internal/server
+
+test-generated: tools ## the generated files are what the protos say
+	@$(STAGE) generated build/check-generated
 
 test-sandbox: build engines ## the sandbox by itself
 	@$(STAGE) sandbox bash -c 'cd sandbox && go test -count=1 ./...'
