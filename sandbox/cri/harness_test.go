@@ -132,10 +132,12 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	w := &world{t: t, r: r, images: NewImages(store), store: store, dir: dir}
-	w.eventually("the runtime starts", func() bool {
-		_, err := r.streaming() // the last thing it makes
-		return err == nil
-	})
+	select {
+	case <-r.Ready():
+	case err := <-done:
+		done <- err
+		t.Fatalf("Run: %v", err)
+	}
 	return w
 }
 

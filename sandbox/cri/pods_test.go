@@ -185,6 +185,37 @@ func TestEverythingEndsWithRun(t *testing.T) {
 	}
 }
 
+func TestDescriptorsAreGivenBack(t *testing.T) {
+	w := newWorld(t)
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	once := func() {
+		pod, config := w.pod(nil)
+		id := w.containerIn(pod, config, func(c *runtimeapi.ContainerConfig) { c.Stdin = true }, "graceful")
+		for _, cmd := range [][]string{{"/testprog", "say", "x"}, {"nope"}} {
+			_, _, _ = w.r.ExecSync(t.Context(), id, cmd, time.Minute) // what it says is tested elsewhere
+		}
+		var out bytes.Buffer
+		if err := (&streamer{w.r}).Exec(t.Context(), id, []string{"/testprog", "say", "x"}, strings.NewReader(""), &buffer{&out}, nil, true, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.r.RemovePodSandbox(t.Context(), pod); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once()
+	before := count()
+	for range 10 {
+		once()
+	}
+	w.eventually(fmt.Sprintf("as few as before, %d, are open", before), func() bool { return count() <= before })
+}
+
 func TestUnknownIDs(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()

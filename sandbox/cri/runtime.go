@@ -62,6 +62,7 @@ type Runtime struct {
 	log   *slog.Logger
 	net   *network
 	spawn *spawner
+	ready chan struct{} // closed when Run is ready for pods
 
 	mu         sync.Mutex
 	streams    streaming.Server // nil before Run
@@ -87,15 +88,15 @@ func New(cfg Config) (*Runtime, error) {
 		return nil, err
 	}
 	r := &Runtime{
-		cfg: cfg, log: log, net: network, spawn: newSpawner(),
+		cfg: cfg, log: log, net: network, spawn: newSpawner(), ready: make(chan struct{}),
 		pods: map[string]*pod{}, containers: map[string]*container{},
 	}
 	return r, nil
 }
 
 // Run prepares the node's network and serves exec, attach and port-forward
-// until the context ends; then it kills what runs. It has to be running before
-// the first pod.
+// until the context ends; then it kills what runs. It is called once; pods may
+// come when Ready says so.
 func (r *Runtime) Run(ctx context.Context) error {
 	if err := os.RemoveAll(r.cfg.Dir); err != nil {
 		return fmt.Errorf("remove what an earlier runtime left: %w", err)
@@ -118,6 +119,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { r.spawn.run(spawning) })
+	close(r.ready)
 	served := make(chan error, 1)
 	wg.Go(func() { served <- server.Serve(listener) })
 	select {
@@ -128,6 +130,9 @@ func (r *Runtime) Run(ctx context.Context) error {
 	}
 	return errors.Join(err, r.stopPods(rest), server.Close())
 }
+
+// Ready is closed when Run is ready for pods.
+func (r *Runtime) Ready() <-chan struct{} { return r.ready }
 
 // listen makes the server of exec, attach and port-forward; the kubelet is its
 // only client. The streaming package could listen itself, but it learns its

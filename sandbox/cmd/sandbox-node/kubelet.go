@@ -45,6 +45,11 @@ func serve(ctx context.Context, o options) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- runtime.Run(ctx) }()
+	select {
+	case <-runtime.Ready():
+	case err := <-ended:
+		return fmt.Errorf("container runtime: %w", err)
+	}
 	if err := kubelet(ctx, o, runtime, cri.NewImages(store)); err != nil {
 		return fmt.Errorf("kubelet: %w", err)
 	}
@@ -52,7 +57,7 @@ func serve(ctx context.Context, o options) error {
 	if ctx.Err() != nil {
 		return nil // asked to end
 	}
-	return err
+	return fmt.Errorf("container runtime: %w", err)
 }
 
 // logTo tells the kubelet's logger how much to say.

@@ -56,7 +56,7 @@ func enterRoot(r *Root, dir string) error {
 	}
 	data := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower(r.Lower), lower(r.Upper), lower(r.Work))
 	if err := unix.Mount("overlay", r.Target, "overlay", 0, data); err != nil {
-		return fmt.Errorf("mount overlay of %s: %w", r.Lower, err)
+		return fmt.Errorf("mount overlay of %s with %s over it (which must not itself be on overlayfs or a network file system): %w", r.Lower, r.Upper, err)
 	}
 	if err := pivot(r.Target); err != nil {
 		return err
