@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"isthmus.dev/isthmus/internal/compile"
@@ -98,7 +100,7 @@ func (l *Loop) all() int64 {
 	for _, ch := range changes {
 		named[ch.Cluster] = true
 	}
-	for name := range l.clusters {
+	for _, name := range slices.Sorted(maps.Keys(l.clusters)) {
 		if !named[name] {
 			changes = append(changes, istio.Change{Cluster: name, Full: true})
 		}
