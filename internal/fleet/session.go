@@ -121,7 +121,9 @@ func (s *session) authenticate(ctx context.Context) error {
 	if s.fqn != "" && s.fqn != fqn {
 		return connect.NewError(connect.CodeUnauthenticated, errors.New("the credentials are of another cluster now"))
 	}
-	s.fqn, s.name = fqn, fqn.Name()
+	if s.fqn == "" { // when the stream opens, before anybody else reads it
+		s.fqn, s.name = fqn, fqn.Name()
+	}
 	return nil
 }
 
