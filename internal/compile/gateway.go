@@ -92,9 +92,17 @@ func (s *scene) findPods() {
 			s.pods = append(s.pods, w)
 		}
 	}
-	if len(s.pods) == 0 && s.cluster.Known {
+	switch {
+	case !s.cluster.Known:
+	case len(s.pods) == 0:
 		s.say(no(reasonNoWorkload, "workloadSelector.labels", "Namespace %q has no gateway pods with the labels of the workload selector.", s.plan.Namespace))
+	case !s.ready():
+		s.say(no(reasonNotReady, "workloadSelector.labels", "No gateway pod of %q in namespace %q is ready.", s.pods[0].GetName(), s.plan.Namespace))
 	}
+}
+
+func (s *scene) ready() bool {
+	return slices.ContainsFunc(s.pods, func(w *isthmusv1.Workload) bool { return w.GetReady() > 0 })
 }
 
 // findServices finds those that select the pods. The one that other clusters call has port 15443, and an address.

@@ -56,7 +56,7 @@ const draining = "isthmus.dev/draining"
 
 // endpoints of a host: none while no pod is ready, so that callers get an answer at once.
 func (s *scene) endpoints(e exposure) (local, remote []intent.Endpoint) {
-	if s.main == nil || s.main.GetAnnotations()[draining] == "true" || !slices.ContainsFunc(s.pods, func(w *isthmusv1.Workload) bool { return w.GetReady() > 0 }) {
+	if s.main == nil || s.main.GetAnnotations()[draining] == "true" || !s.ready() {
 		return nil, nil
 	}
 	ports := map[string]*isthmusv1.Service_Port{}

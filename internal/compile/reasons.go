@@ -43,6 +43,7 @@ const (
 	reasonSecretMissing    = "SecretMissing"
 	reasonNotPlaced        = "NotPlaced"
 	reasonNoWorkload       = "NoWorkload"
+	reasonNotReady         = "NotReady"
 	reasonNoService        = "NoService"
 	reasonPortMissing      = "PortNotOnService"
 	reasonNoMTLSPort       = "NoMTLSPort"
@@ -74,6 +75,7 @@ func Reasons() []Reason {
 		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The server accepts no connections until it does."},
 		{Effective, reasonNotPlaced, "In no cluster does the group reach an existing namespace with the name of the workload selector's. The configuration follows as soon as there is one."},
 		{Effective, reasonNoWorkload, "No gateway pods have the labels of the workload selector."},
+		{Effective, reasonNotReady, "The gateway has no pod that is ready. Callers within the mesh get 503 until there is one."},
 		{Effective, reasonNoService, "No Service selects the gateway's pods, so that nobody can call them."},
 		{Effective, reasonPortMissing, "The gateway's Service has no such port, neither as port nor as target port."},
 		{Effective, reasonNoMTLSPort, "The gateway's Service lacks port 15443, so that no other cluster can call its hosts."},
@@ -104,7 +106,7 @@ func typeOf(reason string) string {
 		return Resolved
 	case reasonNotTranslated, reasonInvalidMetadata:
 		return Supported
-	case reasonNotPlaced, reasonNoWorkload, reasonNoService, reasonPortMissing, reasonNoMTLSPort, reasonAmbiguous,
+	case reasonNotPlaced, reasonNoWorkload, reasonNotReady, reasonNoService, reasonPortMissing, reasonNoMTLSPort, reasonAmbiguous,
 		reasonNoAddress, reasonNotGlobal, reasonNoDNSCapture, reasonNetwork:
 		return Effective
 	}
