@@ -18,7 +18,7 @@ import (
 
 // fightingAfter is how many repairs of one object in a row are made without a pause. Somebody who undoes each of them
 // is then answered ever more slowly, instead of heating the API server.
-const fightingAfter = 5
+const fightingAfter = 10
 
 // calmAfter is how long an object has to stay as wanted until its history is forgotten.
 const calmAfter = 10 * time.Second

@@ -41,7 +41,7 @@ type Config struct {
 	Manager string        // field manager; "" means isthmus
 	Log     *slog.Logger  // nil discards
 	Workers int           // writes at a time within a wave; 0 means 8
-	Retry   time.Duration // first wait after a failure, doubling to a hundred times it; 0 means 300ms
+	Retry   time.Duration // first wait after a failure, doubling to 16 times it; 0 means 300ms
 	Timeout time.Duration // of one request; 0 means 15s
 	Hold    time.Duration // how long failed puts hold up removals; 0 means 10s
 }
@@ -192,7 +192,7 @@ func (e *Engine) backoff(n int) time.Duration {
 	for range min(n-1, 10) {
 		d *= 2
 	}
-	return min(d, 100*e.cfg.Retry)
+	return min(d, 16*e.cfg.Retry)
 }
 
 // adopt makes b current, and reads only those of its objects that are not as before.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -67,7 +69,7 @@ func (e *Edge) Dial(ctx context.Context) (*Stream, error) {
 		h.Have = append(h.Have, &isthmusv1.ObjectDigest{Id: id, Digest: e.have[id]})
 	}
 	e.mu.Unlock()
-	if err := s.Send(&isthmusv1.EdgeMessage{Message: &isthmusv1.EdgeMessage_Hello{Hello: h}}); err != nil {
+	if err := s.Send(&isthmusv1.EdgeMessage{Message: &isthmusv1.EdgeMessage_Hello{Hello: h}}); err != nil && !errors.Is(err, io.EOF) { // why it ended is what Receive says
 		cancel()
 		return nil, err
 	}
