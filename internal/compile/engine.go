@@ -114,7 +114,7 @@ type engine struct {
 	// units by layer and name.
 	units []map[string]*unitState
 	// readers of a key or prefix, by layer. Most keys have one.
-	readers []map[string][]*unitState
+	readers []map[string]readerSet
 	// spoken is what units say, by resource.
 	spoken map[resource.FQN][]statement
 	reads  Reads // its space is used again
@@ -127,6 +127,34 @@ type unitState struct {
 	out  output
 	// reads, sorted.
 	reads []string
+}
+
+// readerSet are the units that read a key. Most keys have one reader, so that it needs no space of its own.
+type readerSet struct {
+	first *unitState
+	rest  []*unitState
+}
+
+func (s readerSet) with(u *unitState) readerSet {
+	if s.first == nil {
+		return readerSet{first: u}
+	}
+	s.rest = append(s.rest, u)
+	return s
+}
+
+// without u the set is empty when its first is nil.
+func (s readerSet) without(u *unitState) readerSet {
+	if s.first != u {
+		s.rest = slices.DeleteFunc(s.rest, func(x *unitState) bool { return x == u })
+		return s
+	}
+	if len(s.rest) == 0 {
+		return readerSet{}
+	}
+	last := len(s.rest) - 1
+	s.first, s.rest = s.rest[last], s.rest[:last]
+	return s
 }
 
 // statement is what one unit says of one resource.
@@ -143,7 +171,7 @@ func newEngine(layers []*layer) *engine {
 	}
 	for range layers {
 		e.units = append(e.units, map[string]*unitState{})
-		e.readers = append(e.readers, map[string][]*unitState{})
+		e.readers = append(e.readers, map[string]readerSet{})
 	}
 	return e
 }
@@ -170,7 +198,12 @@ func (e *engine) dirty(i int, l *layer, keys []string) []string {
 	units := map[string]bool{}
 	readers := e.readers[i]
 	add := func(key string) {
-		for _, u := range readers[key] {
+		set, ok := readers[key]
+		if !ok {
+			return
+		}
+		units[set.first.name] = true
+		for _, u := range set.rest {
 			units[u.name] = true
 		}
 	}
@@ -275,16 +308,15 @@ func (e *engine) record(i int, unit *unitState, now []string) {
 		if _, still := slices.BinarySearch(now, k); still {
 			continue
 		}
-		rest := slices.DeleteFunc(readers[k], func(u *unitState) bool { return u == unit })
-		if len(rest) == 0 {
+		if set := readers[k].without(unit); set.first == nil {
 			delete(readers, k)
-			continue
+		} else {
+			readers[k] = set
 		}
-		readers[k] = rest
 	}
 	for _, k := range now {
 		if _, had := slices.BinarySearch(old, k); !had {
-			readers[k] = append(readers[k], unit)
+			readers[k] = readers[k].with(unit)
 		}
 	}
 	unit.reads = slices.Clone(now)

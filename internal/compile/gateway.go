@@ -222,7 +222,8 @@ func (s *scene) checkPort(field string, number uint32) {
 func (s *scene) resolve() []intent.GatewayHost {
 	hosts, own := s.plan.Hosts, false
 	for _, ref := range s.plan.Refs {
-		if s.plan.Privileged || owns(s.r, s.plan.Workspace, s.cluster.Name, ref.Namespace) {
+		// The gateway is placed only where its workspace owns its namespace.
+		if ref.Namespace == s.plan.Namespace || s.plan.Privileged || owns(s.r, s.plan.Workspace, s.cluster.Name, ref.Namespace) {
 			s.checkDestination(ref)
 			continue
 		}

@@ -65,6 +65,9 @@ func metadataOf(spec proto.Message) *typesv2.ConfigGenerationMetadata {
 
 func metadataProblems(spec proto.Message) []resource.Condition {
 	m := metadataOf(spec)
+	if m == nil {
+		return nil
+	}
 	var cs []resource.Condition
 	for _, k := range slices.Sorted(maps.Keys(m.GetLabels())) {
 		if why := labelProblem(k, m.GetLabels()[k]); why != "" {

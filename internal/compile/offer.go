@@ -3,7 +3,6 @@ package compile
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -163,7 +162,7 @@ func commonPrefix(a, b []string) []string {
 func failoverLabels(sets ...map[string]string) map[string]string {
 	var out map[string]string
 	for _, set := range sets {
-		for _, k := range slices.Sorted(maps.Keys(set)) {
+		for k := range set {
 			if strings.HasPrefix(k, "failover.tetrate.io/") && labelValue(set[k]) {
 				if out == nil {
 					out = map[string]string{}

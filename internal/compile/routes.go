@@ -130,6 +130,9 @@ func httpRoute(p *plan, rule *gatewayv2.HttpRule, field string, out *output) int
 // httpMatch translates one alternative and returns the pseudo headers that cannot be matched.
 func httpMatch(m *gatewayv2.HttpMatch) (match intent.HTTPMatch, unknown []string) {
 	match.URI = stringMatch(m.GetUri())
+	if len(m.GetHeaders()) == 0 {
+		return match, nil
+	}
 	for _, name := range slices.Sorted(maps.Keys(m.GetHeaders())) {
 		v := stringMatch(m.GetHeaders()[name])
 		switch {
