@@ -51,6 +51,7 @@ const (
 	reasonNoAddress        = "NoAddress"
 	reasonNotGlobal        = "NotGlobal"
 	reasonNoDNSCapture     = "NoDNSCapture"
+	reasonRoot             = "RootMismatch"
 	reasonNetwork          = "NetworkMismatch"
 )
 
@@ -83,6 +84,7 @@ func Reasons() []Reason {
 		{Effective, reasonNoAddress, "The gateway's Service has no address that can be called from other clusters (yet)."},
 		{Effective, reasonNotGlobal, "The host cannot be called by name from within the mesh, because of a wildcard or because another gateway of the host has another kind of server. It is exposed at the gateway only."},
 		{Effective, reasonNoDNSCapture, "Calling a TCP host from within the mesh takes an address of its own, which clients only find with Istio's DNS capture. It is not on in the cluster."},
+		{Effective, reasonRoot, "The meshes of two clusters have different root certificates, so that calls between them are refused. Give both an issuer below one root."},
 		{Effective, reasonNetwork, "The cluster's network is not the one that its Istio says (label topology.istio.io/network of istio-system). The network is left out of generated objects."},
 	}
 }
@@ -107,7 +109,7 @@ func typeOf(reason string) string {
 	case reasonNotTranslated, reasonInvalidMetadata:
 		return Supported
 	case reasonNotPlaced, reasonNoWorkload, reasonNotReady, reasonNoService, reasonPortMissing, reasonNoMTLSPort, reasonAmbiguous,
-		reasonNoAddress, reasonNotGlobal, reasonNoDNSCapture, reasonNetwork:
+		reasonNoAddress, reasonNotGlobal, reasonNoDNSCapture, reasonRoot, reasonNetwork:
 		return Effective
 	}
 	return Accepted

@@ -78,7 +78,9 @@ type cluster struct {
 	// Known says that its edge has reported.
 	Known       bool
 	TrustDomain string
-	DNSCapture  bool
+	// Root is the fingerprint of the mesh's root certificate.
+	Root       string
+	DNSCapture bool
 	// Network is empty unless Istio and the resource agree on it.
 	Network  string
 	Locality string
@@ -99,6 +101,7 @@ func deriveCluster(r *Reads, fqn resource.FQN, spec *tsbv2.Cluster, out *output)
 	c.Locality = spec.GetLocality().GetRegion() //nolint:staticcheck // deprecated for users, still obeyed
 	if mesh != nil {
 		c.TrustDomain = cmp.Or(mesh.GetTrustDomain(), c.TrustDomain)
+		c.Root = mesh.GetRootSha256()
 		c.DNSCapture = mesh.GetDnsCapture()
 		c.Locality = cmp.Or(locality(mesh.GetRegion(), mesh.GetZone(), ""), c.Locality)
 		if n := spec.GetNetwork(); n != "" && n == mesh.GetNetwork() {

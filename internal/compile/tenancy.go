@@ -7,14 +7,14 @@ import (
 	"isthmus.dev/isthmus/internal/store"
 )
 
-// tenancyLayer says who asks for namespaces that somebody else has.
+// tenancyLayer says who asks for namespaces that somebody else has, and which clusters cannot call each other.
 func tenancyLayer() *layer {
 	return &layer{
 		name: "tenancy",
 		unitOf: func(key string) string {
 			fqn := store.Key(key).FQN()
 			switch fqn.Plural() {
-			case "workspaces", "gatewaygroups":
+			case "workspaces", "gatewaygroups", "clusters":
 				return string(fqn)
 			}
 			return ""
@@ -27,6 +27,8 @@ func tenancyLayer() *layer {
 				return
 			}
 			switch spec := res.Spec.(type) {
+			case *tsbv2.Cluster:
+				sayRoot(r, fqn, out)
 			case *tsbv2.Workspace:
 				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
 				sayTaken(r, workspaceScope, fqn, ps, out)
@@ -37,6 +39,28 @@ func tenancyLayer() *layer {
 				sayBeyond(r, fqn, ps, out)
 			}
 		},
+	}
+}
+
+// sayRoot names the first cluster that this one cannot trust, because their meshes have different root certificates.
+func sayRoot(r *Reads, fqn resource.FQN, out *output) {
+	self := ""
+	var others []cluster
+	for _, v := range r.prefix(clustersPrefix) {
+		c, ok := v.(cluster)
+		switch {
+		case !ok || c.Root == "" || c.Organization != fqn.Parent():
+		case c.Name == fqn.Name():
+			self = c.Root
+		default:
+			others = append(others, c)
+		}
+	}
+	for _, c := range others {
+		if self != "" && c.Root != self {
+			out.say(fqn, no(reasonRoot, "", "The root certificate of the mesh is not that of cluster %q: calls between them are refused.", c.Name))
+			return
+		}
 	}
 }
 

@@ -161,7 +161,7 @@ func drawFact(t *rapid.T) edit {
 	switch one(t, "fact", "mesh", "namespace", "service", "gateway", "gateway", "workload", "workload", "secret", "node") {
 	case "mesh":
 		return fact(&isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{
-			TrustDomain: one(t, "td", "m1", "m2"), Network: one(t, "net", "", "n1"), DnsCapture: one(t, "dns", true, false), Region: one(t, "region", "", "r1"),
+			TrustDomain: one(t, "td", "m1", "m2"), Network: one(t, "net", "", "n1"), DnsCapture: one(t, "dns", true, false), RootSha256: one(t, "root", "", "x", "y"), Region: one(t, "region", "", "r1"),
 		}}})
 	case "namespace":
 		return fact(&isthmusv1.Fact{Id: "namespace//" + ns, Fact: &isthmusv1.Fact_Namespace{Namespace: &isthmusv1.Namespace{Name: ns, Terminating: one(t, "terminating", true, false, false)}}})

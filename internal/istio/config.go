@@ -42,7 +42,7 @@ func (c *config) id() string {
 }
 
 // encode makes the object that is applied.
-func (c *config) encode() *Object {
+func (c *config) encode(e *encoder) *Object {
 	b := make([]byte, 0, 1024)
 	b = append(b, `{"apiVersion":`...)
 	b = appendString(b, c.apiVersion)
@@ -65,7 +65,7 @@ func (c *config) encode() *Object {
 	b = append(b, '}')
 	if c.spec != nil {
 		b = append(b, `,"spec":`...)
-		b = appendMessage(b, c.spec.ProtoReflect())
+		b = e.message(b, c.spec.ProtoReflect())
 	}
 	b = append(b, '}')
 	sum := sha256.Sum256(b)
@@ -96,5 +96,5 @@ func (c *config) dress(m intent.Metadata, workspace, group string, owners []reso
 func globalNamespace() *Object {
 	c := &config{apiVersion: "v1", kind: "Namespace", name: intent.GlobalNamespace, wave: waveNamespace}
 	c.dress(intent.Metadata{Labels: map[string]string{"istio-injection": "disabled"}}, "", "", nil)
-	return c.encode()
+	return c.encode(newEncoder())
 }

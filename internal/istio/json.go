@@ -7,50 +7,73 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// appendMessage appends a message as JSON in protobuf's mapping, with sorted keys and no white space. protojson changes
-// its white space from build to build and keeps field order, so its bytes cannot be compared.
-func appendMessage(b []byte, m protoreflect.Message) []byte {
-	switch m.Descriptor().FullName() {
-	case "google.protobuf.Duration":
-		return appendDuration(b, m)
-	case "google.protobuf.BoolValue", "google.protobuf.UInt32Value", "google.protobuf.Int32Value", "google.protobuf.StringValue", "google.protobuf.DoubleValue":
-		fd := m.Descriptor().Fields().ByName("value")
-		return appendScalar(b, fd, m.Get(fd))
+// encoder makes JSON of messages. It remembers what the fields of a type are, in the order of their names.
+type encoder struct {
+	types map[protoreflect.FullName][]field
+}
+
+type field struct {
+	fd   protoreflect.FieldDescriptor
+	name string
+}
+
+func newEncoder() *encoder { return &encoder{types: map[protoreflect.FullName][]field{}} }
+
+func (e *encoder) fields(d protoreflect.MessageDescriptor) []field {
+	if fs, ok := e.types[d.FullName()]; ok {
+		return fs
 	}
-	type field struct {
-		fd protoreflect.FieldDescriptor
-		v  protoreflect.Value
+	var fs []field
+	for i := range d.Fields().Len() {
+		fd := d.Fields().Get(i)
+		fs = append(fs, field{fd, fd.JSONName()})
 	}
-	fields := make([]field, 0, 8)
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		fields = append(fields, field{fd, v})
-		return true
-	})
-	slices.SortFunc(fields, func(x, y field) int {
-		if x.fd.JSONName() < y.fd.JSONName() {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(fs, func(x, y field) int { return strings.Compare(x.name, y.name) })
+	e.types[d.FullName()] = fs
+	return fs
+}
+
+// message appends a message as JSON in protobuf's mapping, with sorted keys and no white space. protojson changes its
+// white space from build to build and keeps field order, so its bytes cannot be compared.
+func (e *encoder) message(b []byte, m protoreflect.Message) []byte {
+	d := m.Descriptor()
+	if d.ParentFile().Package() == "google.protobuf" {
+		return e.wellKnown(b, m)
+	}
 	b = append(b, '{')
-	for i, f := range fields {
-		if i > 0 {
+	first := true
+	for _, f := range e.fields(d) {
+		if !m.Has(f.fd) {
+			continue
+		}
+		if !first {
 			b = append(b, ',')
 		}
-		b = appendString(b, f.fd.JSONName())
+		first = false
+		b = appendString(b, f.name)
 		b = append(b, ':')
-		b = appendField(b, f.fd, f.v)
+		b = e.field(b, f.fd, m.Get(f.fd))
 	}
 	return append(b, '}')
 }
 
-func appendField(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
+// wellKnown appends one of protobuf's own types: a duration, or a scalar that can be absent.
+func (e *encoder) wellKnown(b []byte, m protoreflect.Message) []byte {
+	if m.Descriptor().Name() == "Duration" {
+		return appendDuration(b, m)
+	}
+	fd := m.Descriptor().Fields().ByName("value")
+	return e.scalar(b, fd, m.Get(fd))
+}
+
+func (e *encoder) field(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
 	switch {
 	case fd.IsList():
 		b = append(b, '[')
@@ -58,7 +81,7 @@ func appendField(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendScalar(b, fd, v.List().Get(i))
+			b = e.scalar(b, fd, v.List().Get(i))
 		}
 		return append(b, ']')
 	case fd.IsMap():
@@ -74,17 +97,17 @@ func appendField(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value
 			}
 			b = appendString(b, k)
 			b = append(b, ':')
-			b = appendScalar(b, fd.MapValue(), values[k])
+			b = e.scalar(b, fd.MapValue(), values[k])
 		}
 		return append(b, '}')
 	}
-	return appendScalar(b, fd, v)
+	return e.scalar(b, fd, v)
 }
 
-func appendScalar(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
+func (e *encoder) scalar(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
 	switch fd.Kind() {
 	case protoreflect.MessageKind, protoreflect.GroupKind:
-		return appendMessage(b, v.Message())
+		return e.message(b, v.Message())
 	case protoreflect.EnumKind:
 		return appendString(b, string(fd.Enum().Values().ByNumber(v.Enum()).Name()))
 	case protoreflect.StringKind:

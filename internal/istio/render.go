@@ -11,6 +11,7 @@ import (
 // Renderer keeps the bundles of all clusters. It is used by one goroutine at a time; what it returns is shared and
 // never changes.
 type Renderer struct {
+	encoder   *encoder
 	namespace *Object
 	clusters  map[string]*bundle
 	hosts     map[string]*host
@@ -32,6 +33,7 @@ type host struct {
 // New makes a Renderer without clusters.
 func New() *Renderer {
 	return &Renderer{
+		encoder:   newEncoder(),
 		namespace: globalNamespace(),
 		clusters:  map[string]*bundle{},
 		hosts:     map[string]*host{},
@@ -135,7 +137,7 @@ func (r *Renderer) applyGateway(key intent.GatewayKey, g *intent.Gateway, pendin
 	if g == nil {
 		delete(r.gateways, key)
 	} else {
-		now = encodeAll(renderGateway(g), old)
+		now = encodeAll(r.encoder, renderGateway(g), old)
 		r.gateways[key] = now
 	}
 	at(pending, key.Cluster).replace(old, now)
@@ -153,7 +155,7 @@ func (r *Renderer) applyHost(name string, in *intent.Host, pending map[string]*p
 			if old != nil {
 				before = old.forms[key]
 			}
-			now.forms[key] = encodeAll(renderForm(in, f), before)
+			now.forms[key] = encodeAll(r.encoder, renderForm(in, f), before)
 		}
 		r.hosts[name] = now
 	}
@@ -166,10 +168,10 @@ func (r *Renderer) applyHost(name string, in *intent.Host, pending map[string]*p
 }
 
 // encodeAll encodes objects, and keeps the old ones that are the same, so that clusters share them.
-func encodeAll(configs []*config, old []*Object) []*Object {
+func encodeAll(e *encoder, configs []*config, old []*Object) []*Object {
 	out := make([]*Object, len(configs))
 	for i, c := range configs {
-		o := c.encode()
+		o := c.encode(e)
 		if at := slices.IndexFunc(old, func(x *Object) bool {
 			return x.ID == o.ID && x.Digest == o.Digest && slices.Equal(x.Owners, o.Owners)
 		}); at >= 0 {
