@@ -213,6 +213,9 @@ func (s *Server) Watch(ctx context.Context, req *isthmusv1.WatchRequest, stream 
 	}
 	ctx, done := s.untilShutdown(ctx)
 	defer done()
+	if err := stream.Send(nil); err != nil { // the headers, for those who wait for them before they read
+		return err
+	}
 	after := req.GetAfter()
 	if after <= 0 {
 		after = s.db.Snapshot().Revision()
