@@ -278,7 +278,12 @@ func probes() [][][]edit {
 	gateway := func(name string, g *gatewayv2.IngressGateway) []edit {
 		return []edit{testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", name), g)}
 	}
+	root := func(cluster, sum string) []edit {
+		return []edit{{store.FactKey(cluster, "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{RootSha256: sum}}}}}
+	}
 	return [][][]edit{
+		{root("c1", "x"), root("c2", "y"), root("c1", "y")},
+		{{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}}},
 		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{
 			Name: "n2", Addresses: []string{"192.0.2.10"}, Ready: true,
 		}}}}}},
