@@ -32,6 +32,9 @@ type observer struct {
 
 	namespaces, services, pods, deployments, nodes, configMaps cache.SharedIndexInformer
 	secrets                                                    []cache.SharedIndexInformer
+	// taken says, for each informer, that everything of its first list went through seen. An informer itself is content
+	// when its store is filled; what seen keeps beside the stores may still be missing then.
+	taken []cache.InformerSynced
 
 	mu         sync.Mutex
 	kubernetes string
@@ -92,11 +95,14 @@ func (o *observer) informers() []cache.SharedIndexInformer {
 
 func (o *observer) listen() {
 	for _, inf := range o.informers() {
-		_, _ = inf.AddEventHandler(cache.ResourceEventHandlerFuncs{ // errors only after the stop
+		r, err := inf.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(obj any) { o.seen(nil, obj) },
 			UpdateFunc: o.seen,
 			DeleteFunc: func(obj any) { o.seen(obj, nil) },
 		})
+		if err == nil { // errors only after the stop
+			o.taken = append(o.taken, r.HasSynced)
+		}
 	}
 }
 
@@ -200,8 +206,8 @@ func (o *observer) run(ctx context.Context) {
 }
 
 func (o *observer) synced() bool {
-	for _, inf := range o.informers() {
-		if !inf.HasSynced() {
+	for _, taken := range o.taken {
+		if !taken() {
 			return false
 		}
 	}
@@ -210,11 +216,7 @@ func (o *observer) synced() bool {
 
 // wait until everything has been seen once.
 func (o *observer) wait(ctx context.Context) error {
-	var all []cache.InformerSynced
-	for _, inf := range o.informers() {
-		all = append(all, inf.HasSynced)
-	}
-	if !cache.WaitForCacheSync(ctx.Done(), all...) {
+	if !cache.WaitForCacheSync(ctx.Done(), o.taken...) {
 		return ctx.Err()
 	}
 	return nil
