@@ -77,11 +77,12 @@ func TestKilled(t *testing.T) {
 		all := inhabitantsOf(t, pid)
 		if victim == "daemon" {
 			// The daemon is the first child; later ones are orphans.
-			i := slices.IndexFunc(processes(), func(p proc) bool { return p.parent == pid })
+			running := processes()
+			i := slices.IndexFunc(running, func(p proc) bool { return p.parent == pid })
 			if i < 0 {
 				t.Fatalf("process %d has no child", pid)
 			}
-			pid = processes()[i].pid
+			pid = running[i].pid
 		}
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
@@ -103,14 +104,19 @@ func TestInterrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // a failure must not leave it to the next test
+		_ = cmd.Process.Kill()
+		_, _ = s.try("down")
+	})
 	var all inhabitants
 	eventually(t, "a sandbox on its way", func() error {
-		i := slices.IndexFunc(processes(), func(p proc) bool { return p.parent == cmd.Process.Pid && p.name != "go" })
+		running := processes()
+		i := slices.IndexFunc(running, func(p proc) bool { return p.parent == cmd.Process.Pid && p.name != "go" })
 		if i < 0 {
 			return errors.New("no process of it yet")
 		}
 		time.Sleep(2 * time.Second) // now it has some
-		all = inhabitantsOf(t, processes()[i].pid)
+		all = inhabitantsOf(t, running[i].pid)
 		return nil
 	})
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
