@@ -104,7 +104,7 @@ func destinationRule(h *intent.Host, f *intent.Form) *networking.DestinationRule
 	return &networking.DestinationRule{Host: h.Host, ExportTo: []string{"*"}, TrafficPolicy: policy}
 }
 
-// loadBalancer orders endpoints: the own cluster's first, then by distance.
+// loadBalancer orders endpoints: the own cluster's before others of the region, and those before others.
 func loadBalancer(h *intent.Host, f *intent.Form) *networking.LoadBalancerSettings {
 	locality := &networking.LocalityLoadBalancerSetting{Enabled: wrapperspb.Bool(!h.Failover.Off)}
 	switch {
@@ -116,12 +116,12 @@ func loadBalancer(h *intent.Host, f *intent.Form) *networking.LoadBalancerSettin
 			locality.Failover = append(locality.Failover, &networking.LocalityLoadBalancerSetting_Failover{From: r.From, To: r.To})
 		}
 	default:
+		locality.FailoverPriority = []string{"topology.kubernetes.io/region", "topology.istio.io/network", "topology.kubernetes.io/zone", "topology.istio.io/subzone"}
 		if f.Local && len(f.Endpoints) > 1 {
-			// With a value Istio compares the endpoint's label with it, not with the caller's.
-			locality.FailoverPriority = append(locality.FailoverPriority, "xcp.tetrate.io/serviceType=localGateway")
+			// With a value Istio compares the endpoint's label with it, not with the caller's. It compares in order and stops at
+			// the first difference: before the region, this would make all other clusters equal.
+			locality.FailoverPriority = slices.Insert(locality.FailoverPriority, 2, "xcp.tetrate.io/serviceType=localGateway")
 		}
-		locality.FailoverPriority = append(locality.FailoverPriority,
-			"topology.kubernetes.io/region", "topology.istio.io/network", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 	}
 	return &networking.LoadBalancerSettings{LocalityLbSetting: locality}
 }
