@@ -94,6 +94,7 @@ type Engine struct {
 	since     time.Time // when current was taken up
 	reported  *Report
 	reportOf  *Bundle // that reported is about
+	lost      bool    // the inventory of those before this process is not known
 }
 
 // try is the history of one object that needed more than one attempt.
@@ -132,11 +133,19 @@ func (e *Engine) poke() {
 // Restore takes up the state that a process before this one left. Call it once, before Run.
 func (e *Engine) Restore(ctx context.Context) error {
 	st, err := e.cfg.State.Load(ctx)
-	if err != nil || st == nil {
+	if errors.Is(err, ErrStateLost) {
+		e.cfg.Log.ErrorContext(ctx, "the stored bundle is lost; the cluster stays as it is until the next one comes", "error", err)
+		st, err = nil, nil
+	}
+	if err != nil {
 		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if st == nil {
+		e.lost = true
+		return nil
+	}
 	e.inventory = st.Inventory
 	e.adopt(st.Bundle)
 	e.latest = st.Bundle
@@ -168,7 +177,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		wait, err := e.pass(ctx)
 		if err != nil && ctx.Err() == nil {
 			storeTries++
-			wait = e.backoff(storeTries)
+			wait = min(wait, e.backoff(storeTries))
 			e.cfg.Log.ErrorContext(ctx, "bundle not taken up", "error", err)
 		} else {
 			storeTries = 0
@@ -218,11 +227,16 @@ func (e *Engine) adopt(b *Bundle) {
 // leaves half done is still known to be ours; a bundle with the same objects is not stored again.
 func (e *Engine) takeUp(ctx context.Context) error {
 	e.mu.Lock()
-	next, current := e.latest, e.current
+	next, current, lost := e.latest, e.current, e.lost
 	inventory := maps.Clone(e.inventory)
 	e.mu.Unlock()
 	if next == nil || next == current {
 		return nil
+	}
+	if lost {
+		if err := e.rediscover(ctx, next, inventory); err != nil {
+			return fmt.Errorf("find what was made before: %w", err)
+		}
 	}
 	if current == nil || !sameObjects(current, next) {
 		for id, o := range next.Objects {
@@ -236,6 +250,9 @@ func (e *Engine) takeUp(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if lost {
+		e.inventory, e.lost = inventory, false
+	}
 	e.adopt(next)
 	return nil
 }
@@ -245,16 +262,14 @@ func sameObjects(a, b *Bundle) bool {
 }
 
 // pass takes up the newest bundle, brings the cluster to it, reports, and says when it has to be called again at the
-// latest.
+// latest. While the newest bundle cannot be stored, the one before it is kept up.
 func (e *Engine) pass(ctx context.Context) (time.Duration, error) {
-	if err := e.takeUp(ctx); err != nil {
-		return 0, err
-	}
+	err := e.takeUp(ctx)
 	e.mu.Lock()
 	current := e.current
 	e.mu.Unlock()
 	if current == nil {
-		return time.Hour, nil // nothing heard yet is not nothing wanted
+		return time.Hour, err // nothing heard yet is not nothing wanted
 	}
 	missing := e.watch(ctx)
 	p := e.converge(ctx, missing)
@@ -262,7 +277,7 @@ func (e *Engine) pass(ctx context.Context) (time.Duration, error) {
 		return 0, ctx.Err()
 	}
 	e.report(current, Report{At: current.At, Total: len(current.Objects), NotOK: p.notOK(), Leftover: p.leftover, Wrote: p.wrote})
-	return p.wait, nil
+	return p.wait, err
 }
 
 // watch makes sure that every kind of the bundle and of the inventory is watched, and returns why some are not.

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,6 +28,9 @@ type State struct {
 	// Inventory has every object that this bundle or one before it may have made, with its wave.
 	Inventory map[ID]uint32
 }
+
+// ErrStateLost says that a State was stored and cannot be read any more: somebody changed or removed a part of it.
+var ErrStateLost = errors.New("the stored state is lost")
 
 // chunkBytes is how much goes into one Secret: the API server takes a little over a megabyte.
 const chunkBytes = 700 << 10
@@ -59,7 +63,7 @@ func (s *Secrets) secrets() dynamic.ResourceInterface {
 	return s.Client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}).Namespace(s.Namespace)
 }
 
-// Load returns the state in force, nil when there is none.
+// Load returns the state in force, nil when there is none, and ErrStateLost when trying again will not help.
 func (s *Secrets) Load(ctx context.Context) (*State, error) {
 	s.existed = map[string]bool{}
 	list, err := s.secrets().List(ctx, metav1.ListOptions{LabelSelector: ManagedByLabel + "=" + ManagedBy, FieldSelector: "type=" + secretType})
@@ -78,7 +82,7 @@ func (s *Secrets) Load(ctx context.Context) (*State, error) {
 			}
 			p = new(pointer)
 			if err := json.Unmarshal(text, p); err != nil {
-				return nil, fmt.Errorf("decode secret %q: %w", name, err)
+				return nil, fmt.Errorf("%w: decode secret %q: %w", ErrStateLost, name, err)
 			}
 		case strings.HasPrefix(name, s.Name+"-"):
 			s.existed[name] = true
@@ -96,9 +100,13 @@ func (s *Secrets) Load(ctx context.Context) (*State, error) {
 		all = append(all, data[c]...)
 	}
 	if sum := sha256.Sum256(all); hex.EncodeToString(sum[:]) != p.SHA256 {
-		return nil, fmt.Errorf("the chunks %v are not what secret %q says", p.Chunks, s.Name)
+		return nil, fmt.Errorf("%w: the chunks %v are not what secret %q says", ErrStateLost, p.Chunks, s.Name)
 	}
-	return unpack(all)
+	st, err := unpack(all)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStateLost, err)
+	}
+	return st, nil
 }
 
 // Save replaces the state.
@@ -160,6 +168,9 @@ func (s *Secrets) put(ctx context.Context, name, key string, value []byte, exist
 	}
 	if !exists {
 		_, err = s.secrets().Create(ctx, u, metav1.CreateOptions{FieldManager: s.Manager})
+		if apierrors.IsAlreadyExists(err) { // Load did not see it: it lost its label, or could not be read
+			_, err = s.secrets().Update(ctx, u, metav1.UpdateOptions{FieldManager: s.Manager})
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("write secret %q: %w", name, err)
@@ -171,7 +182,7 @@ func secretData(u *unstructured.Unstructured, key string) ([]byte, error) {
 	text, _, _ := unstructured.NestedString(u.Object, "data", key)
 	b, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return nil, fmt.Errorf("decode secret %q: %w", u.GetName(), err)
+		return nil, fmt.Errorf("%w: decode secret %q: %w", ErrStateLost, u.GetName(), err)
 	}
 	return b, nil
 }

@@ -255,6 +255,9 @@ func (e *Engine) seen(gvk schema.GroupVersionKind, obj any, deleted bool) {
 	if o, ok := e.written[id]; deleted && ok && (o.live == nil || o.live.UID == l.UID) {
 		delete(e.written, id) // an identity ends once
 	}
+	if deleted {
+		delete(e.mine, l.UID)
+	}
 	_, wanted := e.wants[id]
 	_, inventoried := e.inventory[id]
 	e.mu.Unlock()

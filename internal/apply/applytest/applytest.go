@@ -58,6 +58,8 @@ func Run(t *testing.T, open func(*testing.T) *Cluster) {
 		"SameObjectsAtANewGeneration":    sameObjects,
 		"AnUnreadableObjectStopsNoOther": unreadable,
 		"KeepsALargeBundle":              largeBundle,
+		"FindsItsObjectsAgain":           withoutState("isthmus-bundle"),
+		"OutlivesALostChunk":             withoutState("isthmus-bundle-0", "isthmus-bundle-1"),
 	}
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) { f(t, open(t)) })
