@@ -37,6 +37,7 @@ func TestEdgeTokens(t *testing.T) {
 		ok     bool
 	}{
 		"Good":           {d.jwk, edgeClaims(), true},
+		"ClockAhead":     {d.jwk, with(func(c *jwt.Claims) { c.IssuedAt, c.Expiry = in(4*time.Minute), in(9*time.Minute) }), true},
 		"Expired":        {d.jwk, with(func(c *jwt.Claims) { c.Expiry = in(-time.Minute) }), false},
 		"LivesTooLong":   {d.jwk, with(func(c *jwt.Claims) { c.Expiry = in(time.Hour) }), false},
 		"NeverExpires":   {d.jwk, with(func(c *jwt.Claims) { c.Expiry = nil }), false},

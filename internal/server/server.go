@@ -24,6 +24,10 @@ import (
 // maxRequest bounds one request; it is above the 16 MiB that tctl takes from a file.
 const maxRequest = 20 << 20
 
+// maxAnonymous bounds a request of somebody without credentials, who can do no more than sign in: its body is read
+// before anybody asks who may do what.
+const maxAnonymous = 64 << 10
+
 // Config says what a Server needs. Fields without a comment are required.
 type Config struct {
 	DB *store.DB
@@ -184,6 +188,8 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 		}
 		if ok {
 			r = r.WithContext(authz.WithCaller(r.Context(), c))
+		} else {
+			r.Body = http.MaxBytesReader(w, r.Body, maxAnonymous)
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -1,0 +1,48 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// counted counts what is read of a body.
+type counted struct {
+	io.Reader
+	n int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += n
+	return n, err
+}
+
+// TestNobodyIsReadLittle sends large bodies without credentials: they would cost the server's memory.
+func TestNobodyIsReadLittle(t *testing.T) {
+	d := openDoor(t)
+	for name, path := range map[string]string{
+		"REST": "/v2/apply", "RPC": "/isthmus.v1.Resources/Apply", "Login": "/v2/login",
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := &counted{Reader: strings.NewReader(strings.Repeat("x", maxRequest))}
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.url+path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", "application/json")
+			res, err := d.client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if res.StatusCode < 400 || res.StatusCode >= 500 {
+				t.Errorf("status %d, want a refusal", res.StatusCode)
+			}
+			if body.n > maxRequest/4 {
+				t.Errorf("%d bytes were taken of somebody without credentials, want about %d", body.n, maxAnonymous)
+			}
+		})
+	}
+}
