@@ -3,6 +3,7 @@ package fleet
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -22,6 +23,8 @@ type cluster struct {
 	known   bool // a bundle was published
 	objects map[string]*istio.Object
 	held    map[string]bool // removals that wait for other clusters
+	// oversize objects are not sent. What an edge has of them stays.
+	oversize map[string]*istio.Object
 
 	session *session // nil when no edge is connected
 	// sent is what the edge has once it has taken everything that was sent; nil until it said what it has.
@@ -38,7 +41,7 @@ type cluster struct {
 }
 
 func newCluster(name string) *cluster {
-	return &cluster{name: name, objects: map[string]*istio.Object{}, held: map[string]bool{}, pending: map[string]bool{}, unanswered: map[string]int64{}}
+	return &cluster{name: name, objects: map[string]*istio.Object{}, oversize: map[string]*istio.Object{}, held: map[string]bool{}, pending: map[string]bool{}, unanswered: map[string]int64{}}
 }
 
 func (c *cluster) wake() {
@@ -62,6 +65,7 @@ func (c *cluster) publish(ch istio.Change) map[string]bool {
 				drop = append(drop, id)
 			}
 		}
+		clear(c.oversize)
 	}
 	serving := map[string]bool{}
 	for _, id := range drop {
@@ -69,9 +73,16 @@ func (c *cluster) publish(ch istio.Change) map[string]bool {
 			serving[id] = true
 		}
 		delete(c.objects, id)
+		delete(c.oversize, id)
 		c.pending[id] = true
 	}
 	for _, o := range ch.Put {
+		if len(o.JSON) > maxObject {
+			c.oversize[o.ID] = o
+			delete(c.held, o.ID)
+			continue
+		}
+		delete(c.oversize, o.ID)
 		if was := c.objects[o.ID]; was != nil && was.Digest == o.Digest && was.Wave == o.Wave {
 			continue
 		}
@@ -112,6 +123,9 @@ func (c *cluster) take(revision int64) *difference {
 	for _, id := range slices.Sorted(maps.Keys(c.pending)) {
 		have, sent := c.sent.Get(id)
 		switch o := c.objects[id]; {
+		case c.oversize[id] != nil:
+			delete(c.pending, id)
+			continue
 		case o != nil && (!sent || have != o.Digest):
 			d.put = append(d.put, o)
 			c.sent.Set(id, o.Digest)
@@ -160,6 +174,15 @@ func (c *cluster) state() State {
 	}
 	for id := range c.unanswered {
 		s.Unanswered[id] = true
+	}
+	for id, o := range c.oversize {
+		if s.NotOK == nil {
+			s.NotOK = map[string]*isthmusv1.ObjectOutcome{}
+		}
+		s.NotOK[id] = &isthmusv1.ObjectOutcome{
+			Id: id, Digest: o.Digest, Outcome: isthmusv1.ObjectOutcome_OUTCOME_REJECTED,
+			Reason: fmt.Sprintf("the object has %d bytes, the limit is %d", len(o.JSON), maxObject),
+		}
 	}
 	if c.sent == nil { // nobody has said what is there
 		for id := range c.objects {

@@ -26,11 +26,14 @@ import (
 // Protocol is the version of the stream that this server speaks.
 const Protocol = 1
 
-// maxMessage is more than any message has: parts are cut at partBytes, and one object is never larger than what the
-// Kubernetes API server takes.
 const (
-	maxMessage = 4 << 20
-	partBytes  = 1 << 20
+	// maxMessage is what an edge may say at once. The longest is a Hello, about 150 bytes for each object.
+	maxMessage = 32 << 20
+	// partBytes is where deltas are cut.
+	partBytes = 1 << 20
+	// maxObject is more than the Kubernetes API server takes, and less than the 4 MiB that an edge does: a larger object
+	// would end the stream each time, and so keep everybody else's from the cluster.
+	maxObject = 3 << 20
 )
 
 // ErrFenced is what Observe returns for a session that is not the newest of its cluster.

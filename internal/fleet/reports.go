@@ -4,11 +4,16 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 )
 
-// maxFacts bounds what one edge can make the server hold.
-const maxFacts = 200_000
+// What one edge can make the server hold.
+const (
+	maxFacts     = 200_000
+	maxFactBytes = 128 << 20
+)
 
 // reports puts the parts of a report together.
 type reports struct {
@@ -17,6 +22,7 @@ type reports struct {
 	full bool
 	put  []*isthmusv1.Fact
 	drop []string
+	size int
 }
 
 // add returns the report that o completes, nil when more parts have to come.
@@ -34,8 +40,9 @@ func (r *reports) add(o *isthmusv1.Observed) (*Observation, error) {
 	}
 	r.put, r.drop = append(r.put, o.GetPut()...), append(r.drop, o.GetDrop()...)
 	r.next = o.GetPart() + 1
-	if len(r.put)+len(r.drop) > maxFacts {
-		return nil, fmt.Errorf("a report of more than %d facts", maxFacts)
+	r.size += proto.Size(o)
+	if len(r.put)+len(r.drop) > maxFacts || r.size > maxFactBytes {
+		return nil, fmt.Errorf("a report of more than %d facts or %d bytes", maxFacts, maxFactBytes)
 	}
 	if !o.GetLast() {
 		return nil, nil
