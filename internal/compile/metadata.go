@@ -50,6 +50,7 @@ func setFields(m proto.Message, without ...string) []string {
 var (
 	metadataName   = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
 	metadataPrefix = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+	hostLabel      = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$`)
 )
 
 // metadataOf is what a resource wants on the generated objects.

@@ -115,7 +115,7 @@ func numbers(ports map[string]*isthmusv1.Service_Port, nodePorts bool) map[strin
 func (s *scene) remoteAddresses() (addresses []string, nodePorts bool) {
 	nodePorts = s.main.GetType() == "NodePort"
 	if given := s.main.GetExternalAddresses(); len(given) > 0 || !nodePorts {
-		return given, nodePorts
+		return s.callable(given), nodePorts
 	}
 	for _, f := range s.facts("node//") {
 		if n := f.GetNode(); n.GetReady() && len(n.GetAddresses()) > 0 {
@@ -124,6 +124,31 @@ func (s *scene) remoteAddresses() (addresses []string, nodePorts bool) {
 	}
 	slices.Sort(addresses)
 	return slices.Compact(addresses), nodePorts
+}
+
+// callable leaves out what is no address, which an annotation may say: Istio would refuse the ServiceEntry, and with
+// it the endpoints of all other clusters.
+func (s *scene) callable(given []string) []string {
+	var out []string
+	for _, a := range given {
+		if isAddress(a) || isHostname(a) {
+			out = append(out, a)
+			continue
+		}
+		s.say(no(reasonNoAddress, "workloadSelector", "Address %q of Service %q in namespace %q is neither an IP address nor a host name; it is left out.", a, s.main.GetName(), s.plan.Namespace))
+	}
+	return out
+}
+
+// isHostname says whether Istio takes a name as an endpoint's address.
+func isHostname(s string) bool {
+	labels := strings.Split(s, ".")
+	for _, l := range labels {
+		if len(l) > 63 || !hostLabel.MatchString(l) {
+			return false
+		}
+	}
+	return len(s) <= 253 && strings.Trim(labels[len(labels)-1], "0123456789") != ""
 }
 
 // locality is what the nodes with ready pods have in common, or that of the cluster.
