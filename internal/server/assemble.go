@@ -28,7 +28,7 @@ type parts struct {
 // assemble puts the parts together. It starts nothing.
 func assemble(db *store.DB, o Options) (*parts, error) {
 	p := &parts{db: db}
-	p.state = newState(db, func(cluster string) fleet.State { return p.fleet.State(cluster) })
+	p.state = newState(db, func(cluster string) fleet.State { return p.fleet.State(cluster) }, o.Log)
 	p.fleet = fleet.New(fleet.Config{
 		Authenticate: func(ctx context.Context, h http.Header, opened time.Time) (resource.FQN, error) {
 			return p.server.Edge(ctx, h, opened)

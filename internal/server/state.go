@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -19,6 +21,7 @@ import (
 type state struct {
 	db    *store.DB
 	fleet func(cluster string) fleet.State
+	log   *slog.Logger
 	kick  chan struct{}
 
 	mu         sync.Mutex
@@ -30,9 +33,9 @@ type state struct {
 	recorded   map[resource.FQN]transition           // used by run only
 }
 
-func newState(db *store.DB, f func(string) fleet.State) *state {
+func newState(db *store.DB, f func(string) fleet.State, log *slog.Logger) *state {
 	return &state{
-		db: db, fleet: f, kick: make(chan struct{}, 1),
+		db: db, fleet: f, log: log, kick: make(chan struct{}, 1),
 		conditions: map[resource.FQN][]resource.Condition{},
 		staged:     map[resource.FQN][]resource.Condition{},
 		objects:    map[resource.FQN]map[string][]string{},
@@ -179,20 +182,32 @@ const (
 	minSettle  = 20 * time.Millisecond
 	maxSettle  = 2 * time.Second
 	settleRest = 9 // times as long as the last recording took
+	// storeRest is how long a store that takes nothing is left alone.
+	storeRest = time.Second
 )
 
-// run records transitions of statuses until ctx ends.
+// run records transitions of statuses until ctx ends. A store that takes nothing for a while, such as one whose disk is
+// full, is no reason to end: edges are served, and people can read, all the same.
 func (s *state) run(ctx context.Context) error {
-	token, err := s.db.Lead(ctx)
-	if err != nil {
-		return err
-	}
+	var token int64 // 0 until it leads
 	for {
 		start := time.Now()
-		if err := s.record(ctx, token); err != nil {
-			return err
+		var err error
+		if token == 0 {
+			token, err = s.db.Lead(ctx)
+		}
+		if err == nil {
+			err = s.record(ctx, token)
 		}
 		rest := min(max(settleRest*time.Since(start), minSettle), maxSettle)
+		switch {
+		case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrUnknown):
+			s.log.ErrorContext(ctx, "statuses are not recorded", "error", err)
+			rest = storeRest
+			s.wake()
+		case err != nil:
+			return err
+		}
 		select {
 		case <-s.kick:
 		case <-ctx.Done():
