@@ -69,8 +69,8 @@ func (h *rest) route(ctx context.Context, r *http.Request, body []byte) (any, er
 	if f := h.fixed(r.Method, path); f != nil {
 		return f(ctx, r, body)
 	}
-	if owner, id, ok := strings.Cut(path, "/keys/"); ok && r.Method == http.MethodDelete {
-		return h.s.DeleteServiceAccountKey(ctx, &isthmusv1.DeleteServiceAccountKeyRequest{Fqn: owner, KeyId: id})
+	if fqn := resource.FQN(path); fqn.Plural() == "keys" && r.Method == http.MethodDelete {
+		return h.s.DeleteServiceAccountKey(ctx, &isthmusv1.DeleteServiceAccountKeyRequest{Fqn: string(fqn.Parent()), KeyId: fqn.Name()})
 	}
 	segments := strings.Count(path, "/") + 1
 	parent, last := "", path
