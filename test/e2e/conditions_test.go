@@ -155,7 +155,7 @@ func TestRefusedAtTheDoor(t *testing.T) {
 	}
 	ten[0] = good
 	ten[6] = strings.ReplaceAll(ten[6], "port: 80\n", "port: 15443\n")
-	ten[8] = strings.ReplaceAll(ten[8], "hostname: refused.tetrate.com\n", "\n")
+	ten[8] = strings.ReplaceAll(ten[8], "hostname: refused8.tetrate.com\n", "\n")
 	for name, tc := range map[string]struct {
 		yaml string
 		says []string
