@@ -41,8 +41,10 @@ func (s *scene) serves(e exposure) bool {
 func (s *scene) identities() []string {
 	var ids []string
 	for _, w := range s.pods {
-		if w.GetServiceAccount() != "" {
-			ids = append(ids, "spiffe://"+s.cluster.TrustDomain+"/ns/"+s.plan.Namespace+"/sa/"+w.GetServiceAccount())
+		for _, account := range append([]string{w.GetServiceAccount()}, w.GetServiceAccounts()...) {
+			if account != "" {
+				ids = append(ids, "spiffe://"+s.cluster.TrustDomain+"/ns/"+s.plan.Namespace+"/sa/"+account)
+			}
 		}
 	}
 	slices.Sort(ids)

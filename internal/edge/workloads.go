@@ -177,26 +177,43 @@ func imageVersion(image string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(tag, "-distroless"), "-debug")
 }
 
+// common are the labels that pods have in common: what only some of those that serve have cannot select them all.
+func common(m, with map[string]string, first bool) map[string]string {
+	if first {
+		return maps.Clone(with)
+	}
+	maps.DeleteFunc(m, func(k, v string) bool { have, ok := with[k]; return !ok || have != v })
+	return m
+}
+
 // workload is the fact about the pods of one workload; nil when there is neither a pod nor a Deployment.
 func workload(namespace, name string, pods []*gatewayPod, deployed *deployment) *isthmusv1.Fact {
 	if len(pods) == 0 && deployed == nil {
 		return nil
 	}
+	w := &isthmusv1.Workload{Namespace: namespace, Name: name, Total: uint32(len(pods))}
 	newest := (*gatewayPod)(nil)
 	if deployed != nil {
 		newest = deployed.gateway
+		w.ServiceAccounts = append(w.ServiceAccounts, newest.account)
 	}
-	w := &isthmusv1.Workload{Namespace: namespace, Name: name, Total: uint32(len(pods))}
 	slices.SortFunc(pods, func(a, b *gatewayPod) int { return cmp.Compare(a.created, b.created) })
 	for _, p := range pods {
 		newest = p
+		w.ServiceAccounts = append(w.ServiceAccounts, p.account)
 		if p.ready {
 			w.Ready++
 			w.Nodes = append(w.Nodes, p.node)
+			w.Labels = common(w.Labels, p.labels, w.Ready == 1)
 		}
 	}
 	slices.Sort(w.Nodes)
 	w.Nodes = slices.Compact(w.Nodes)
-	w.Labels, w.ServiceAccount, w.Ports = newest.labels, newest.account, newest.ports
+	slices.Sort(w.ServiceAccounts)
+	w.ServiceAccounts = slices.Compact(w.ServiceAccounts)
+	w.ServiceAccount, w.Ports = newest.account, newest.ports
+	if w.Ready == 0 {
+		w.Labels = newest.labels
+	}
 	return &isthmusv1.Fact{Id: "workload/" + namespace + "/" + name, Fact: &isthmusv1.Fact_Workload{Workload: w}}
 }

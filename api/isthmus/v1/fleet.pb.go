@@ -1480,17 +1480,20 @@ type Workload struct {
 	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// name of the owning Deployment, DaemonSet, StatefulSet, or of the pod itself.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// labels of the pods without pod-template-hash and the like.
-	Labels         map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	ServiceAccount string            `protobuf:"bytes,4,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
-	Ready          uint32            `protobuf:"varint,5,opt,name=ready,proto3" json:"ready,omitempty"`
-	Total          uint32            `protobuf:"varint,6,opt,name=total,proto3" json:"total,omitempty"`
+	// labels that all ready pods have, without pod-template-hash and the like; those of the newest pod when none is ready.
+	Labels map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// service_account of the newest pod.
+	ServiceAccount string `protobuf:"bytes,4,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
+	Ready          uint32 `protobuf:"varint,5,opt,name=ready,proto3" json:"ready,omitempty"`
+	Total          uint32 `protobuf:"varint,6,opt,name=total,proto3" json:"total,omitempty"`
 	// ports by name, for named target ports.
 	Ports map[string]uint32 `protobuf:"bytes,7,rep,name=ports,proto3" json:"ports,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// nodes with ready pods, sorted.
-	Nodes         []string `protobuf:"bytes,8,rep,name=nodes,proto3" json:"nodes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Nodes []string `protobuf:"bytes,8,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// service_accounts of all pods and of the pods to come, sorted: while they change, callers meet both.
+	ServiceAccounts []string `protobuf:"bytes,9,rep,name=service_accounts,json=serviceAccounts,proto3" json:"service_accounts,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Workload) Reset() {
@@ -1575,6 +1578,13 @@ func (x *Workload) GetPorts() map[string]uint32 {
 func (x *Workload) GetNodes() []string {
 	if x != nil {
 		return x.Nodes
+	}
+	return nil
+}
+
+func (x *Workload) GetServiceAccounts() []string {
+	if x != nil {
+		return x.ServiceAccounts
 	}
 	return nil
 }
@@ -1942,7 +1952,7 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"targetPort\x12\x1b\n" +
 	"\tnode_port\x18\x04 \x01(\rR\bnodePort\x12\x1a\n" +
 	"\bprotocol\x18\x05 \x01(\tR\bprotocol\x12!\n" +
-	"\fapp_protocol\x18\x06 \x01(\tR\vappProtocol\"\x8d\x03\n" +
+	"\fapp_protocol\x18\x06 \x01(\tR\vappProtocol\"\xb8\x03\n" +
 	"\bWorkload\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x128\n" +
@@ -1951,7 +1961,8 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\x05ready\x18\x05 \x01(\rR\x05ready\x12\x14\n" +
 	"\x05total\x18\x06 \x01(\rR\x05total\x125\n" +
 	"\x05ports\x18\a \x03(\v2\x1f.isthmus.v1.Workload.PortsEntryR\x05ports\x12\x14\n" +
-	"\x05nodes\x18\b \x03(\tR\x05nodes\x1a9\n" +
+	"\x05nodes\x18\b \x03(\tR\x05nodes\x12)\n" +
+	"\x10service_accounts\x18\t \x03(\tR\x0fserviceAccounts\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +

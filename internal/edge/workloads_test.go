@@ -1,0 +1,59 @@
+package edge
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+)
+
+// TestWorkload is about pods of one Deployment that are not the same, as while it is rolled out.
+func TestWorkload(t *testing.T) {
+	pod := func(created, account, version string, ready bool) *gatewayPod {
+		return &gatewayPod{workload: "gw", created: created, account: account, ready: ready, labels: map[string]string{"app": "gw", "version": version}}
+	}
+	template := func(account string) *deployment { return &deployment{gateway: pod("", account, "2", false)} }
+	for name, tc := range map[string]struct {
+		pods     []*gatewayPod
+		deployed *deployment
+		want     *isthmusv1.Workload
+	}{
+		"Same": {
+			[]*gatewayPod{pod("1", "a", "1", true), pod("2", "a", "1", true)}, nil,
+			&isthmusv1.Workload{Ready: 2, Total: 2, ServiceAccount: "a", ServiceAccounts: []string{"a"}, Labels: map[string]string{"app": "gw", "version": "1"}},
+		},
+		"NoPodYet": {
+			nil, template("a"),
+			&isthmusv1.Workload{ServiceAccount: "a", ServiceAccounts: []string{"a"}, Labels: map[string]string{"app": "gw", "version": "2"}},
+		},
+		"AnnouncedByTheDeployment": {
+			[]*gatewayPod{pod("1", "a", "1", true)}, template("b"),
+			&isthmusv1.Workload{Ready: 1, Total: 1, ServiceAccount: "a", ServiceAccounts: []string{"a", "b"}, Labels: map[string]string{"app": "gw", "version": "1"}},
+		},
+		"TheNewOneIsNotReady": {
+			[]*gatewayPod{pod("2", "b", "2", false), pod("1", "a", "1", true)}, template("b"),
+			&isthmusv1.Workload{Ready: 1, Total: 2, ServiceAccount: "b", ServiceAccounts: []string{"a", "b"}, Labels: map[string]string{"app": "gw", "version": "1"}},
+		},
+		"BothServe": {
+			[]*gatewayPod{pod("1", "a", "1", true), pod("2", "b", "2", true)}, template("b"),
+			&isthmusv1.Workload{Ready: 2, Total: 2, ServiceAccount: "b", ServiceAccounts: []string{"a", "b"}, Labels: map[string]string{"app": "gw"}},
+		},
+		"NoneServes": {
+			[]*gatewayPod{pod("1", "a", "1", false), pod("2", "b", "2", false)}, template("b"),
+			&isthmusv1.Workload{Total: 2, ServiceAccount: "b", ServiceAccounts: []string{"a", "b"}, Labels: map[string]string{"app": "gw", "version": "2"}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.want.Namespace, tc.want.Name = "front", "gw"
+			if tc.want.Ready > 0 {
+				tc.want.Nodes = []string{""}
+			}
+			got := workload("front", "gw", tc.pods, tc.deployed).GetWorkload()
+			if diff := cmp.Diff(tc.want, got, protocmp.Transform()); diff != "" {
+				t.Errorf("workload() (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
