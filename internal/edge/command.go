@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -29,9 +28,6 @@ import (
 	"isthmus.dev/isthmus/internal/installer"
 	"isthmus.dev/isthmus/internal/version"
 )
-
-// memoryLimit is what the collector aims at; the budget of the whole process is 40 MB.
-const memoryLimit = 30 << 20
 
 // options are the flags; each has a variable of the environment as its default, for use in a pod.
 type options struct {
@@ -83,9 +79,6 @@ func Command(ctx context.Context, args []string, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return fmt.Errorf("--log-level: %w", err)
@@ -103,6 +96,9 @@ func Command(ctx context.Context, args []string, out, errs io.Writer) error {
 	defer wg.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		wg.Go(func() { limitMemory(ctx) })
+	}
 	if o.health != "" {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.health)
 		if err != nil {
