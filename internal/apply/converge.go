@@ -207,7 +207,7 @@ func (e *Engine) write(ctx context.Context, p *result, w *want, k *kindWatch, v 
 	}
 	if got != nil {
 		e.mu.Lock()
-		e.written[w.ID] = written{live: got}
+		e.written[w.ID] = written{live: got, at: time.Now()}
 		e.mine[got.UID] = true
 		e.mu.Unlock()
 	}
@@ -341,7 +341,7 @@ func (e *Engine) remove(ctx context.Context, p *result, gone *want, k *kindWatch
 		return
 	}
 	e.mu.Lock()
-	e.written[gone.ID] = written{deleted: l}
+	e.written[gone.ID] = written{deleted: l, at: time.Now()}
 	delete(e.tries, gone.ID)
 	e.mu.Unlock()
 	if len(l.Finalizers) > 0 {

@@ -44,6 +44,7 @@ type Config struct {
 	Retry   time.Duration // first wait after a failure, doubling to 16 times it; 0 means 300ms
 	Timeout time.Duration // of one request; 0 means 15s
 	Hold    time.Duration // how long failed puts hold up removals; 0 means 10s
+	Believe time.Duration // how long a write of ours counts before a watch has shown it; 0 means 1m
 }
 
 // Outcome says why one object is not as wanted.
@@ -112,6 +113,7 @@ func New(cfg Config) *Engine {
 	cfg.Retry = cmp.Or(cfg.Retry, 300*time.Millisecond)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
 	cfg.Hold = cmp.Or(cfg.Hold, 10*time.Second)
+	cfg.Believe = cmp.Or(cfg.Believe, time.Minute)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -277,6 +279,11 @@ func (e *Engine) pass(ctx context.Context) (time.Duration, error) {
 		return 0, ctx.Err()
 	}
 	e.report(current, Report{At: current.At, Total: len(current.Objects), NotOK: p.notOK(), Leftover: p.leftover, Wrote: p.wrote})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.written) > 0 {
+		return min(p.wait, e.cfg.Believe), err
+	}
 	return p.wait, err
 }
 

@@ -7,12 +7,15 @@ import (
 	"testing"
 	"time"
 
-	"isthmus.dev/isthmus/internal/apply"
-	"isthmus.dev/isthmus/internal/apply/applytest"
-
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/apply/applytest"
 )
 
 // full keeps a State as long as there is room.
@@ -77,4 +80,33 @@ func until(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("%s: not within 10s", what)
 		}
 	}
+}
+
+// TestNoticesWhatNoWatchShowed: an object is made, and removed by somebody before its watch showed it.
+func TestNoticesWhatNoWatchShowed(t *testing.T) {
+	c := applytest.NewFake(t, "work")
+	client, ok := c.Dynamic.(*fake.FakeDynamicClient)
+	if !ok {
+		t.Fatalf("the fake is a %T", c.Dynamic)
+	}
+	client.PrependWatchReactor("configmaps", func(clienttesting.Action) (bool, watch.Interface, error) {
+		return true, watch.NewFake(), nil // says nothing
+	})
+	e := apply.New(apply.Config{
+		Dynamic: c.Dynamic, Resources: c.Resources, State: new(full), Retry: 10 * time.Millisecond,
+		Believe: 200 * time.Millisecond, Report: func(apply.Report) {},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = e.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	o := applytest.ConfigMap("work", "x", 1, map[string]string{"k": "v"})
+	e.Set(&apply.Bundle{At: apply.Generation{Epoch: "e", Revision: 1}, Objects: map[apply.ID]*apply.Object{o.ID: o}})
+	maps := c.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace("work")
+	there := func() bool { _, err := maps.Get(ctx, "x", metav1.GetOptions{}); return err == nil }
+	until(t, "the object", there)
+	if err := maps.Delete(ctx, "x", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the object again", there)
 }

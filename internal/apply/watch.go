@@ -211,6 +211,7 @@ func (w *watches) settle(ctx context.Context, d time.Duration) {
 type written struct {
 	live    *live // nil: deleted
 	deleted *live // what was deleted
+	at      time.Time
 }
 
 // newer says whether resource version a is b or came after it.
@@ -230,6 +231,7 @@ func (e *Engine) lookup(k *kindWatch, ref Ref) *live {
 		return c
 	}
 	switch {
+	case time.Since(o.at) > e.cfg.Believe: // it may have come and gone between two lists
 	case o.live == nil && (c == nil || c.UID != o.deleted.UID || c.DeletionTimestamp != nil):
 	case o.live == nil:
 		return nil
