@@ -113,13 +113,29 @@ func (p *passwords) remembered(known [32]byte) bool {
 	return ok && p.now().Before(until)
 }
 
+// forget names that were tried little: whoever invents names must not get new tries for another one by it. The lock
+// is held.
+func (p *passwords) forget() {
+	least, most := "", -1.0
+	for name, l := range p.tries {
+		left := l.TokensAt(p.now())
+		if left > most {
+			least, most = name, left
+		}
+		if left > loginBurst/2 {
+			delete(p.tries, name)
+		}
+	}
+	delete(p.tries, least)
+}
+
 func (p *passwords) limiter(name string) *rate.Limiter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.tries[name]
 	if l == nil {
 		if len(p.tries) >= maxNames {
-			clear(p.tries)
+			p.forget()
 		}
 		l = rate.NewLimiter(rate.Every(loginEvery), loginBurst)
 		p.tries[name] = l
