@@ -94,7 +94,9 @@ func (c *Compiler) collect(key string, d *intent.Delta) {
 func (e *engine) conditions(fqn resource.FQN) []resource.Condition {
 	var all []resource.Condition
 	for _, s := range e.spoken[fqn] {
-		all = append(all, s.conditions...)
+		for _, r := range s.remarks {
+			all = append(all, r.condition)
+		}
 	}
 	slices.SortFunc(all, compareConditions)
 	all = slices.Compact(all)

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"iter"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,24 +23,41 @@ type layer struct {
 	derive func(r *Reads, unit string, out *output)
 }
 
-// output is what a unit publishes. Values are plain data, shared, and never change.
+// output is what a unit publishes. Both lists are sorted once the unit is derived: slices, because most units publish one
+// thing, and a map for each of them was a large part of the time of a full run.
 type output struct {
-	values     map[string]any
-	conditions map[resource.FQN][]resource.Condition
+	values  []value
+	remarks []remark
 }
 
-func (o *output) put(key string, value any) {
-	if o.values == nil {
-		o.values = map[string]any{}
-	}
-	o.values[key] = value
+// value is plain data, shared, and never changes.
+type value struct {
+	key string
+	v   any
 }
+
+// remark is one condition of a resource.
+type remark struct {
+	fqn       resource.FQN
+	condition resource.Condition
+}
+
+// put publishes a value. The first value of a key stays.
+func (o *output) put(key string, v any) { o.values = append(o.values, value{key, v}) }
 
 func (o *output) say(fqn resource.FQN, c resource.Condition) {
-	if o.conditions == nil {
-		o.conditions = map[resource.FQN][]resource.Condition{}
+	o.remarks = append(o.remarks, remark{fqn, c})
+}
+
+// sort puts values and remarks in order, and leaves one value of each key.
+func (o *output) sort() {
+	if len(o.values) > 1 {
+		slices.SortStableFunc(o.values, func(a, b value) int { return strings.Compare(a.key, b.key) })
+		o.values = slices.CompactFunc(o.values, func(a, b value) bool { return a.key == b.key })
 	}
-	o.conditions[fqn] = append(o.conditions[fqn], c)
+	if len(o.remarks) > 1 {
+		slices.SortStableFunc(o.remarks, func(a, b remark) int { return strings.Compare(string(a.fqn), string(b.fqn)) })
+	}
 }
 
 // Reads is how a unit looks at the world. It remembers what was read; what was not there counts as read.
@@ -88,19 +104,18 @@ func (r *Reads) get(key string) any {
 // prefix reads all keys below a prefix, which ends in "/".
 func (r *Reads) prefix(p string) iter.Seq2[string, any] {
 	r.note(p)
-	if !isDerived(p) {
-		return func(yield func(string, any) bool) {
-			for k, v := range r.snapshot.Prefix(store.Key(p)) {
-				if !yield(string(k), v) {
-					return
-				}
-			}
-		}
+	return func(yield func(string, any) bool) { r.scan(p, yield) }
+}
+
+func (r *Reads) scan(p string, yield func(string, any) bool) {
+	if isDerived(p) {
+		r.derived.Ascend(p, func(k string, v any) bool { return strings.HasPrefix(k, p) && yield(k, v) })
+		return
 	}
-	return func(yield func(string, any) bool) {
-		r.derived.Ascend(p, func(k string, v any) bool {
-			return strings.HasPrefix(k, p) && yield(k, v)
-		})
+	for k, v := range r.snapshot.Prefix(store.Key(p)) {
+		if !yield(string(k), v) {
+			return
+		}
 	}
 }
 
@@ -113,11 +128,12 @@ type engine struct {
 	derived  *btree.Map[string, any]
 	// units by layer and name.
 	units []map[string]*unitState
-	// readers of a key or prefix, by layer. Most keys have one.
-	readers []map[string]readerSet
+	// readers of keys and prefixes, by layer.
+	readers []*readers
 	// spoken is what units say, by resource.
 	spoken map[resource.FQN][]statement
 	reads  Reads // its space is used again
+	runs   int
 	// forget, in tests, leaves reads unrecorded.
 	forget func(layer, unit, key string) bool
 }
@@ -127,40 +143,48 @@ type unitState struct {
 	out  output
 	// reads, sorted.
 	reads []string
+	// marked is the run in which it was last found dirty.
+	marked int
 }
 
-// readerSet are the units that read a key. Most keys have one reader, so that it needs no space of its own.
-type readerSet struct {
-	first *unitState
-	rest  []*unitState
+// readers are the units of a layer that read a key or prefix. Most keys have one reader, so that the others are apart.
+type readers struct {
+	first map[string]*unitState
+	rest  map[string][]*unitState
 }
 
-func (s readerSet) with(u *unitState) readerSet {
-	if s.first == nil {
-		return readerSet{first: u}
+func (r *readers) add(key string, u *unitState) {
+	if _, taken := r.first[key]; taken {
+		r.rest[key] = append(r.rest[key], u)
+		return
 	}
-	s.rest = append(s.rest, u)
-	return s
+	r.first[key] = u
 }
 
-// without u the set is empty when its first is nil.
-func (s readerSet) without(u *unitState) readerSet {
-	if s.first != u {
-		s.rest = slices.DeleteFunc(s.rest, func(x *unitState) bool { return x == u })
-		return s
+func (r *readers) remove(key string, u *unitState) {
+	rest := r.rest[key]
+	switch {
+	case r.first[key] != u:
+		rest = slices.DeleteFunc(rest, func(x *unitState) bool { return x == u })
+	case len(rest) == 0:
+		delete(r.first, key)
+		return
+	default:
+		last := len(rest) - 1
+		r.first[key], rest[last] = rest[last], nil
+		rest = rest[:last]
 	}
-	if len(s.rest) == 0 {
-		return readerSet{}
+	if len(rest) == 0 {
+		delete(r.rest, key)
+		return
 	}
-	last := len(s.rest) - 1
-	s.first, s.rest = s.rest[last], s.rest[:last]
-	return s
+	r.rest[key] = rest
 }
 
 // statement is what one unit says of one resource.
 type statement struct {
 	layer, unit string
-	conditions  []resource.Condition
+	remarks     []remark
 }
 
 func newEngine(layers []*layer) *engine {
@@ -171,7 +195,7 @@ func newEngine(layers []*layer) *engine {
 	}
 	for range layers {
 		e.units = append(e.units, map[string]*unitState{})
-		e.readers = append(e.readers, map[string]readerSet{})
+		e.readers = append(e.readers, &readers{first: map[string]*unitState{}, rest: map[string][]*unitState{}})
 	}
 	return e
 }
@@ -180,52 +204,58 @@ func newEngine(layers []*layer) *engine {
 // which something else has to be said.
 func (e *engine) run(s *store.Snapshot, changed []string) (derived []string, said map[resource.FQN]bool) {
 	e.snapshot = s
+	e.runs++
 	said = map[resource.FQN]bool{}
-	dirtyKeys := changed
+	dirtyKeys := slices.Clone(changed)
 	for i, l := range e.layers {
-		var next []string
 		for _, unit := range e.dirty(i, l, dirtyKeys) {
-			next = append(next, e.update(i, l, unit, said)...)
+			dirtyKeys = e.update(i, l, unit, said, dirtyKeys)
 		}
-		derived = append(derived, next...)
-		dirtyKeys = append(slices.Clip(dirtyKeys), next...)
 	}
-	return derived, said
+	return dirtyKeys[len(changed):], said
 }
 
 // dirty returns the units of a layer that a change of keys touches, in order.
 func (e *engine) dirty(i int, l *layer, keys []string) []string {
-	units := map[string]bool{}
-	readers := e.readers[i]
-	add := func(key string) {
-		set, ok := readers[key]
-		if !ok {
-			return
+	var units []string
+	add := func(u *unitState) {
+		if u.marked != e.runs {
+			u.marked = e.runs
+			units = append(units, u.name)
 		}
-		units[set.first.name] = true
-		for _, u := range set.rest {
-			units[u.name] = true
+	}
+	readers := e.readers[i]
+	addReaders := func(key string) {
+		if u := readers.first[key]; u != nil {
+			add(u)
+			for _, u := range readers.rest[key] {
+				add(u)
+			}
 		}
 	}
 	for _, k := range keys {
 		if u := l.unitOf(k); u != "" {
-			units[u] = true
+			units = append(units, u)
 		}
-		add(k)
-		for at := 0; len(readers) > 0; {
+		if len(readers.first) == 0 {
+			continue
+		}
+		addReaders(k)
+		for at := 0; ; {
 			n := strings.IndexByte(k[at:], '/')
 			if n < 0 || at+n+1 == len(k) {
 				break
 			}
 			at += n + 1
-			add(k[:at])
+			addReaders(k[:at])
 		}
 	}
-	return slices.Sorted(maps.Keys(units))
+	slices.Sort(units)
+	return slices.Compact(units)
 }
 
-// update derives one unit anew, or drops it, and returns the keys whose values changed.
-func (e *engine) update(i int, l *layer, unit string, said map[resource.FQN]bool) []string {
+// update derives one unit anew, or drops it, and appends the keys whose values changed.
+func (e *engine) update(i int, l *layer, unit string, said map[resource.FQN]bool, changed []string) []string {
 	state := e.units[i][unit]
 	if state == nil {
 		state = &unitState{name: unit}
@@ -236,6 +266,7 @@ func (e *engine) update(i int, l *layer, unit string, said map[resource.FQN]bool
 		r := &e.reads
 		r.snapshot, r.derived, r.seen, r.more = e.snapshot, e.derived, r.seen[:0], nil
 		l.derive(r, unit, &out)
+		out.sort()
 		if e.forget != nil {
 			r.seen = slices.DeleteFunc(r.seen, func(k string) bool { return e.forget(l.name, unit, k) })
 		}
@@ -246,32 +277,49 @@ func (e *engine) update(i int, l *layer, unit string, said map[resource.FQN]bool
 		delete(e.units[i], unit)
 	}
 	e.record(i, state, reads)
-	e.speak(l.name, unit, state.out.conditions, out.conditions, said)
+	e.speak(l.name, unit, state.out.remarks, out.remarks, said)
 	old := state.out.values
 	state.out = out
-	return e.publish(old, out.values)
+	return e.publish(old, out.values, changed)
 }
 
 // speak replaces what a unit said, and marks the resources about which it says something else now.
-func (e *engine) speak(layer, unit string, old, now map[resource.FQN][]resource.Condition, said map[resource.FQN]bool) {
-	for fqn := range old {
-		if len(now[fqn]) == 0 {
+func (e *engine) speak(layer, unit string, old, now []remark, said map[resource.FQN]bool) {
+	for len(old)+len(now) > 0 {
+		fqn := firstOf(old, now)
+		was, is := about(fqn, old), about(fqn, now)
+		old, now = old[len(was):], now[len(is):]
+		if !slices.Equal(was, is) {
 			said[fqn] = true
-			e.state(fqn, statement{layer: layer, unit: unit})
+			e.state(fqn, statement{layer, unit, is})
 		}
 	}
-	for fqn, cs := range now {
-		if !slices.Equal(old[fqn], cs) {
-			said[fqn] = true
-			e.state(fqn, statement{layer, unit, cs})
-		}
+}
+
+// firstOf is the first resource that one of two lists speaks of; not both are empty.
+func firstOf(a, b []remark) resource.FQN {
+	switch {
+	case len(a) == 0:
+		return b[0].fqn
+	case len(b) == 0:
+		return a[0].fqn
 	}
+	return min(a[0].fqn, b[0].fqn)
+}
+
+// about are the remarks at the beginning of a list that are about a resource.
+func about(fqn resource.FQN, list []remark) []remark {
+	n := 0
+	for n < len(list) && list[n].fqn == fqn {
+		n++
+	}
+	return list[:n:n]
 }
 
 // state puts a statement in the place of the one that the unit made before; an empty one is none.
 func (e *engine) state(fqn resource.FQN, s statement) {
 	all := slices.DeleteFunc(e.spoken[fqn], func(x statement) bool { return x.layer == s.layer && x.unit == s.unit })
-	if len(s.conditions) > 0 {
+	if len(s.remarks) > 0 {
 		all = append(all, s)
 	}
 	if len(all) == 0 {
@@ -305,40 +353,39 @@ func (e *engine) record(i int, unit *unitState, now []string) {
 	}
 	readers := e.readers[i]
 	for _, k := range old {
-		if _, still := slices.BinarySearch(now, k); still {
-			continue
-		}
-		if set := readers[k].without(unit); set.first == nil {
-			delete(readers, k)
-		} else {
-			readers[k] = set
+		if _, still := slices.BinarySearch(now, k); !still {
+			readers.remove(k, unit)
 		}
 	}
 	for _, k := range now {
 		if _, had := slices.BinarySearch(old, k); !had {
-			readers[k] = readers[k].with(unit)
+			readers.add(k, unit)
 		}
 	}
 	unit.reads = slices.Clone(now)
 }
 
-// publish makes the values of a unit visible to the layers above and returns the keys that are different.
-func (e *engine) publish(old, now map[string]any) []string {
-	var changed []string
-	for k := range old {
-		if _, ok := now[k]; !ok {
-			e.derived.Delete(k)
-			changed = append(changed, k)
-		}
-	}
-	for k, v := range now {
-		if o, ok := old[k]; ok && reflect.DeepEqual(o, v) {
-			now[k] = o // keep what others already hold
+// publish makes the values of a unit visible to the layers above and appends the keys that are different. Both lists
+// are sorted.
+func (e *engine) publish(old, now []value, changed []string) []string {
+	for i, j := 0, 0; i < len(old) || j < len(now); {
+		switch {
+		case j == len(now) || i < len(old) && old[i].key < now[j].key:
+			e.derived.Delete(old[i].key)
+			changed = append(changed, old[i].key)
+			i++
 			continue
+		case i == len(old) || now[j].key < old[i].key:
+		case reflect.DeepEqual(old[i].v, now[j].v):
+			now[j] = old[i] // keep what others already hold
+			i, j = i+1, j+1
+			continue
+		default:
+			i++
 		}
-		e.derived.Set(k, v)
-		changed = append(changed, k)
+		e.derived.Set(now[j].key, now[j].v)
+		changed = append(changed, now[j].key)
+		j++
 	}
-	slices.Sort(changed)
 	return changed
 }

@@ -164,15 +164,9 @@ func indexGateway(r *Reads, fqn resource.FQN, spec *gatewayv2.IngressGateway, ou
 		out.put(hostClaimPrefix(s.host)+string(fqn), at)
 		out.put(dashPrefix(dashed(s.host))+s.host+"/"+string(fqn), rank{Since: at.Since})
 		l := listener{FQN: fqn, Server: s.name, Order: i, Labels: labels}
-		putFirst(out, listenerHostKey(group, ns, s.port, s.host)+string(fqn), l)
-		putFirst(out, listenerClassKey(group, ns, s.port, s.class())+string(fqn), l)
-	}
-}
-
-// putFirst keeps the first of a gateway's servers under a key.
-func putFirst(out *output, key string, l listener) {
-	if _, taken := out.values[key]; !taken {
-		out.put(key, l)
+		// Of several servers under one key the first one stays.
+		out.put(listenerHostKey(group, ns, s.port, s.host)+string(fqn), l)
+		out.put(listenerClassKey(group, ns, s.port, s.class())+string(fqn), l)
 	}
 }
 
