@@ -1,10 +1,12 @@
 package server
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // counted counts what is read of a body.
@@ -42,6 +44,35 @@ func TestNobodyIsReadLittle(t *testing.T) {
 			}
 			if body.n > maxRequest/4 {
 				t.Errorf("%d bytes were taken of somebody without credentials, want about %d", body.n, maxAnonymous)
+			}
+		})
+	}
+}
+
+// TestNobodyIsNotWaitedFor sends a body without credentials that never ends.
+func TestNobodyIsNotWaitedFor(t *testing.T) {
+	d := openDoor(t)
+	d.server.patience = 200 * time.Millisecond
+	for name, path := range map[string]string{"REST": "/v2/apply", "RPC": "/isthmus.v1.Resources/Apply"} {
+		t.Run(name, func(t *testing.T) {
+			body, end := io.Pipe()
+			defer end.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url+path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", "application/json")
+			res, err := d.client.Do(r)
+			if ctx.Err() != nil {
+				t.Fatal("the server still waits after 5s")
+			}
+			if err == nil {
+				defer res.Body.Close()
+				if res.StatusCode < 400 {
+					t.Errorf("status %d, want a refusal", res.StatusCode)
+				}
 			}
 		})
 	}

@@ -60,6 +60,7 @@ type Server struct {
 	metrics  *metrics
 	log      *slog.Logger
 	now      func() time.Time
+	patience time.Duration // with a request of somebody without credentials
 	stopping chan struct{} // closed when the server goes down
 }
 
@@ -86,6 +87,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		db: c.DB, log: c.Log, now: c.Now, view: c.View, plan: c.Plan, fleet: c.Fleet, stopping: make(chan struct{}), metrics: newMetrics(),
+		patience: 15 * time.Second,
 		auth: &authenticator{
 			db: c.DB, organization: c.Organization, passwords: passwords, now: c.Now,
 			session: ed25519.NewKeyFromSeed(seed),
@@ -190,6 +192,8 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 			r = r.WithContext(authz.WithCaller(r.Context(), c))
 		} else {
 			r.Body = http.MaxBytesReader(w, r.Body, maxAnonymous)
+			// Without a connection behind it, as in tests, there is nobody to wait for.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.patience))
 		}
 		next.ServeHTTP(w, r)
 	})
