@@ -29,6 +29,8 @@ const Protocol = 1
 const (
 	// maxMessage is what an edge may say at once. The longest is a Hello, about 150 bytes for each object.
 	maxMessage = 32 << 20
+	// maxName is more than the name of a session or of a version has, which are stored.
+	maxName = 256
 	// partBytes is where deltas are cut.
 	partBytes = 1 << 20
 	// maxObject is more than the Kubernetes API server takes, and less than the 4 MiB that an edge does: a larger object

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"connectrpc.com/connect"
+
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	"isthmus.dev/isthmus/internal/fleet/fleettest"
 	"isthmus.dev/isthmus/internal/istio"
@@ -42,5 +44,15 @@ func TestAnObjectThatIsTooLargeHarmsNobody(t *testing.T) {
 	one.Until(t, "the removal", func(seen fleettest.Seen) bool { return len(seen.Have) == 1 })
 	if n := len(next.State("one").NotOK); n != 0 {
 		t.Errorf("%d objects are not as wanted after the removal", n)
+	}
+}
+
+// TestALongSessionIsRefused: it would be stored.
+func TestALongSessionIsRefused(t *testing.T) {
+	s := serve(t, nil)
+	one := s.edge("one")
+	one.Session = strings.Repeat("x", 1<<20)
+	if err := one.Connect(t).Wait(t); connect.CodeOf(err) != connect.CodeInvalidArgument {
+		t.Errorf("a session of a megabyte ends with %v, want invalid argument", err)
 	}
 }

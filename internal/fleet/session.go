@@ -137,7 +137,7 @@ func (s *session) hello(ctx context.Context) error {
 	}
 	h := m.GetHello()
 	switch {
-	case h == nil || h.GetSession() == "":
+	case h == nil || h.GetSession() == "" || len(h.GetSession()) > maxName || len(h.GetVersion()) > maxName:
 		return connect.NewError(connect.CodeInvalidArgument, errors.New("the first message is not a hello with a session"))
 	case h.GetProtocol() != Protocol:
 		return connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("this server speaks protocol %d, the edge %d", Protocol, h.GetProtocol()))
