@@ -3,7 +3,8 @@ package istio
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -26,12 +27,19 @@ const networkingV1 = "networking.istio.io/v1"
 type config struct {
 	apiVersion, kind string
 	namespace, name  string
-	labels           map[string]string
-	annotations      map[string]string
+	dress            *dress
 	spec             proto.Message // nil for an object without one
 	wave             uint32
-	owners           []resource.FQN
 }
+
+// dress is the metadata that the objects of one unit have in common.
+type dress struct {
+	// labels and annotations in the order of their keys.
+	labels, annotations []pair
+	owners              []resource.FQN
+}
+
+type pair struct{ key, value string }
 
 func (c *config) id() string {
 	group := c.apiVersion
@@ -43,19 +51,19 @@ func (c *config) id() string {
 
 // encode makes the object that is applied.
 func (c *config) encode(e *encoder) *Object {
-	b := make([]byte, 0, 1024)
+	b := e.buf[:0]
 	b = append(b, `{"apiVersion":`...)
 	b = appendString(b, c.apiVersion)
 	b = append(b, `,"kind":`...)
 	b = appendString(b, c.kind)
 	b = append(b, `,"metadata":{`...)
-	if len(c.annotations) > 0 {
+	if len(c.dress.annotations) > 0 {
 		b = append(b, `"annotations":`...)
-		b = appendStrings(b, c.annotations)
+		b = appendPairs(b, c.dress.annotations)
 		b = append(b, ',')
 	}
 	b = append(b, `"labels":`...)
-	b = appendStrings(b, c.labels)
+	b = appendPairs(b, c.dress.labels)
 	b = append(b, `,"name":`...)
 	b = appendString(b, c.name)
 	if c.namespace != "" {
@@ -68,33 +76,50 @@ func (c *config) encode(e *encoder) *Object {
 		b = e.message(b, c.spec.ProtoReflect())
 	}
 	b = append(b, '}')
+	e.buf = b
 	sum := sha256.Sum256(b)
-	return &Object{ID: c.id(), Wave: c.wave, JSON: b, Digest: hex.EncodeToString(sum[:]), Owners: c.owners}
+	own := make([]byte, len(b)) // as much as it needs: it is kept for as long as the bundle
+	copy(own, b)
+	return &Object{ID: c.id(), Wave: c.wave, JSON: own, Digest: hex.EncodeToString(sum[:]), Owners: c.dress.owners}
 }
 
-// dress puts the user's metadata and ours on an object.
-func (c *config) dress(m intent.Metadata, workspace, group string, owners []resource.FQN) *config {
-	c.labels = map[string]string{}
-	maps.Copy(c.labels, m.Labels)
-	c.labels["app.kubernetes.io/managed-by"] = "isthmus"
-	if workspace != "" {
-		c.labels["xcp.tetrate.io/workspace"] = workspace
-	}
+// newDress joins the user's metadata and ours, which wins.
+func newDress(m intent.Metadata, workspace, group string, owners []resource.FQN) *dress {
+	labels := make([]pair, 0, 3+len(m.Labels))
+	labels = append(labels, pair{"app.kubernetes.io/managed-by", "isthmus"})
 	if group != "" {
-		c.labels["xcp.tetrate.io/gatewayGroup"] = group
+		labels = append(labels, pair{"xcp.tetrate.io/gatewayGroup", group})
 	}
-	c.owners = owners
-	c.annotations = map[string]string{}
-	maps.Copy(c.annotations, m.Annotations)
+	if workspace != "" {
+		labels = append(labels, pair{"xcp.tetrate.io/workspace", workspace})
+	}
+	var annotations []pair
 	if len(owners) > 0 {
-		c.annotations["tsb.tetrate.io/fqn"] = string(owners[0])
+		annotations = append(make([]pair, 0, 1+len(m.Annotations)), pair{"tsb.tetrate.io/fqn", string(owners[0])})
 	}
-	return c
+	return &dress{labels: join(labels, m.Labels), annotations: join(annotations, m.Annotations), owners: owners}
+}
+
+// join adds to sorted pairs what a map has under other keys.
+func join(own []pair, more map[string]string) []pair {
+	if len(more) == 0 {
+		return own
+	}
+	n := len(own)
+	for k, v := range more {
+		if !slices.ContainsFunc(own[:n], func(p pair) bool { return p.key == k }) {
+			own = append(own, pair{k, v})
+		}
+	}
+	slices.SortFunc(own, func(a, b pair) int { return strings.Compare(a.key, b.key) })
+	return own
 }
 
 // namespace holds the global hosts. No sidecar is ever wanted there.
 func globalNamespace() *Object {
-	c := &config{apiVersion: "v1", kind: "Namespace", name: intent.GlobalNamespace, wave: waveNamespace}
-	c.dress(intent.Metadata{Labels: map[string]string{"istio-injection": "disabled"}}, "", "", nil)
+	c := &config{
+		apiVersion: "v1", kind: "Namespace", name: intent.GlobalNamespace, wave: waveNamespace,
+		dress: newDress(intent.Metadata{Labels: map[string]string{"istio-injection": "disabled"}}, "", "", nil),
+	}
 	return c.encode(newEncoder())
 }

@@ -9,9 +9,10 @@ func CountTyped(d intent.Delta) int {
 		n += len(renderGateway(g))
 	}
 	for _, h := range d.Hosts {
+		dress := dressOf(h)
 		for key, f := range h.Forms {
 			if key == intent.ClassForm("") {
-				n += len(renderForm(h, f))
+				n += len(renderForm(h, f, dress))
 			}
 		}
 	}

@@ -8,28 +8,28 @@ import (
 )
 
 // renderGateway makes the Gateway of a gateway in a cluster, and a VirtualService for each of its hosts.
-func renderGateway(g *intent.Gateway) []*config {
-	spec := &networking.Gateway{Selector: g.Selector}
+func renderGateway(g *intent.Gateway) []config {
+	spec := &networking.Gateway{Selector: g.Selector, Servers: make([]*networking.Server, 0, 2*len(g.Servers))}
 	for _, s := range g.Servers {
 		spec.Servers = append(spec.Servers, gatewayServer(g, s))
 		if s.Internal {
 			spec.Servers = append(spec.Servers, internalServer(g, s))
 		}
 	}
-	owners := []resource.FQN{g.Key.FQN}
-	configs := []*config{(&config{
+	dress := newDress(g.Metadata, g.Workspace, g.Group, []resource.FQN{g.Key.FQN})
+	configs := append(make([]config, 0, 1+len(g.Hosts)), config{
 		apiVersion: networkingV1, kind: "Gateway", namespace: g.Namespace, name: g.Name,
-		spec: spec, wave: waveGateway,
-	}).dress(g.Metadata, g.Workspace, g.Group, owners)}
+		spec: spec, wave: waveGateway, dress: dress,
+	})
 	for i := range g.Hosts {
 		h := &g.Hosts[i]
 		if len(h.HTTP)+len(h.Pass)+len(h.TCP) == 0 {
 			continue // Istio refuses a VirtualService without a route
 		}
-		configs = append(configs, (&config{
+		configs = append(configs, config{
 			apiVersion: networkingV1, kind: "VirtualService", namespace: g.Namespace, name: "vs-" + h.Name,
-			spec: virtualService(g, h), wave: waveVirtualService,
-		}).dress(g.Metadata, g.Workspace, g.Group, owners))
+			spec: virtualService(g, h), wave: waveVirtualService, dress: dress,
+		})
 	}
 	return configs
 }
@@ -92,6 +92,9 @@ func virtualService(g *intent.Gateway, h *intent.GatewayHost) *networking.Virtua
 		ExportTo: []string{"."},
 		Gateways: []string{g.Namespace + "/" + g.Name},
 		Hosts:    []string{h.Host},
+	}
+	if len(h.HTTP) > 0 {
+		vs.Http = make([]*networking.HTTPRoute, 0, len(h.HTTP))
 	}
 	for i := range h.HTTP {
 		vs.Http = append(vs.Http, httpRoute(&h.HTTP[i]))

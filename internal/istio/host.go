@@ -18,20 +18,23 @@ const connectTimeout = 2 * time.Second
 
 // renderForm makes the ServiceEntry of a host as clusters of one form see it, and the DestinationRule where callers speak
 // mutual TLS. Both exist for as long as the host is configured: without them callers would go on in plain text.
-func renderForm(h *intent.Host, f *intent.Form) []*config {
+func renderForm(h *intent.Host, f *intent.Form, dress *dress) []config {
 	name := "global-gateway-" + h.Name
-	configs := []*config{(&config{
+	configs := append(make([]config, 0, 2), config{
 		apiVersion: networkingV1, kind: "ServiceEntry", namespace: intent.GlobalNamespace, name: name,
-		spec: serviceEntry(h, f), wave: waveServiceEntry,
-	}).dress(h.Metadata, h.Workspace, "", h.Owners)}
+		spec: serviceEntry(h, f), wave: waveServiceEntry, dress: dress,
+	})
 	if !slices.ContainsFunc(h.Ports, func(p intent.HostPort) bool { return p.MTLS }) {
 		return configs
 	}
-	return append(configs, (&config{
+	return append(configs, config{
 		apiVersion: networkingV1, kind: "DestinationRule", namespace: intent.GlobalNamespace, name: name,
-		spec: destinationRule(h, f), wave: waveDestinationRule,
-	}).dress(h.Metadata, h.Workspace, "", h.Owners))
+		spec: destinationRule(h, f), wave: waveDestinationRule, dress: dress,
+	})
 }
+
+// dressOf is what all forms of a host wear.
+func dressOf(h *intent.Host) *dress { return newDress(h.Metadata, h.Workspace, "", h.Owners) }
 
 func serviceEntry(h *intent.Host, f *intent.Form) *networking.ServiceEntry {
 	se := &networking.ServiceEntry{

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,42 +13,54 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// encoder makes JSON of messages. It remembers what the fields of a type are, in the order of their names.
+// encoder makes JSON of messages. It is used by one goroutine at a time.
 type encoder struct {
-	types map[protoreflect.FullName][]field
+	types map[protoreflect.MessageDescriptor]*messageType
+	buf   []byte // its space is used again
+}
+
+// messageType is what has to be known of a type of messages.
+type messageType struct {
+	// wellKnown types of protobuf have a form of their own.
+	wellKnown bool
+	// fields in the order of their names.
+	fields []field
 }
 
 type field struct {
 	fd   protoreflect.FieldDescriptor
 	name string
+	// key is the name as JSON, with the colon.
+	key []byte
 }
 
-func newEncoder() *encoder { return &encoder{types: map[protoreflect.FullName][]field{}} }
+func newEncoder() *encoder { return &encoder{types: map[protoreflect.MessageDescriptor]*messageType{}} }
 
-func (e *encoder) fields(d protoreflect.MessageDescriptor) []field {
-	if fs, ok := e.types[d.FullName()]; ok {
-		return fs
+func (e *encoder) typeOf(d protoreflect.MessageDescriptor) *messageType {
+	if t, ok := e.types[d]; ok {
+		return t
 	}
-	var fs []field
+	t := &messageType{wellKnown: d.ParentFile().Package() == "google.protobuf"}
 	for i := range d.Fields().Len() {
 		fd := d.Fields().Get(i)
-		fs = append(fs, field{fd, fd.JSONName()})
+		t.fields = append(t.fields, field{fd, fd.JSONName(), append(appendString(nil, fd.JSONName()), ':')})
 	}
-	slices.SortFunc(fs, func(x, y field) int { return strings.Compare(x.name, y.name) })
-	e.types[d.FullName()] = fs
-	return fs
+	slices.SortFunc(t.fields, func(x, y field) int { return strings.Compare(x.name, y.name) })
+	e.types[d] = t
+	return t
 }
 
 // message appends a message as JSON in protobuf's mapping, with sorted keys and no white space. protojson changes its
 // white space from build to build and keeps field order, so its bytes cannot be compared.
 func (e *encoder) message(b []byte, m protoreflect.Message) []byte {
-	d := m.Descriptor()
-	if d.ParentFile().Package() == "google.protobuf" {
+	t := e.typeOf(m.Descriptor())
+	if t.wellKnown {
 		return e.wellKnown(b, m)
 	}
 	b = append(b, '{')
 	first := true
-	for _, f := range e.fields(d) {
+	for i := range t.fields {
+		f := &t.fields[i]
 		if !m.Has(f.fd) {
 			continue
 		}
@@ -57,8 +68,7 @@ func (e *encoder) message(b []byte, m protoreflect.Message) []byte {
 			b = append(b, ',')
 		}
 		first = false
-		b = appendString(b, f.name)
-		b = append(b, ':')
+		b = append(b, f.key...)
 		b = e.field(b, f.fd, m.Get(f.fd))
 	}
 	return append(b, '}')
@@ -77,31 +87,43 @@ func (e *encoder) field(b []byte, fd protoreflect.FieldDescriptor, v protoreflec
 	switch {
 	case fd.IsList():
 		b = append(b, '[')
-		for i := range v.List().Len() {
+		list := v.List()
+		for i := range list.Len() {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = e.scalar(b, fd, v.List().Get(i))
+			b = e.scalar(b, fd, list.Get(i))
 		}
 		return append(b, ']')
 	case fd.IsMap():
-		values := map[string]protoreflect.Value{}
-		v.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
-			values[k.String()] = v
-			return true
-		})
-		b = append(b, '{')
-		for i, k := range slices.Sorted(maps.Keys(values)) {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = appendString(b, k)
-			b = append(b, ':')
-			b = e.scalar(b, fd.MapValue(), values[k])
-		}
-		return append(b, '}')
+		return e.entries(b, fd.MapValue(), v.Map())
 	}
 	return e.scalar(b, fd, v)
+}
+
+// entry is one of a map in a message.
+type entry struct {
+	key   string
+	value protoreflect.Value
+}
+
+func (e *encoder) entries(b []byte, fd protoreflect.FieldDescriptor, m protoreflect.Map) []byte {
+	entries := make([]entry, 0, m.Len())
+	m.Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
+		entries = append(entries, entry{k.String(), v})
+		return true
+	})
+	slices.SortFunc(entries, func(x, y entry) int { return strings.Compare(x.key, y.key) })
+	b = append(b, '{')
+	for i, x := range entries {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, x.key)
+		b = append(b, ':')
+		b = e.scalar(b, fd, x.value)
+	}
+	return append(b, '}')
 }
 
 func (e *encoder) scalar(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
@@ -157,15 +179,15 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-func appendStrings(b []byte, m map[string]string) []byte {
+func appendPairs(b []byte, pairs []pair) []byte {
 	b = append(b, '{')
-	for i, k := range slices.Sorted(maps.Keys(m)) {
+	for i, p := range pairs {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, k)
+		b = appendString(b, p.key)
 		b = append(b, ':')
-		b = appendString(b, m[k])
+		b = appendString(b, p.value)
 	}
 	return append(b, '}')
 }

@@ -150,12 +150,13 @@ func (r *Renderer) applyHost(name string, in *intent.Host, pending map[string]*p
 		delete(r.hosts, name)
 	} else {
 		now = &host{intent: in, forms: map[string][]*Object{}}
+		dress := dressOf(in)
 		for key, f := range in.Forms {
 			var before []*Object
 			if old != nil {
 				before = old.forms[key]
 			}
-			now.forms[key] = encodeAll(r.encoder, renderForm(in, f), before)
+			now.forms[key] = encodeAll(r.encoder, renderForm(in, f, dress), before)
 		}
 		r.hosts[name] = now
 	}
@@ -168,10 +169,10 @@ func (r *Renderer) applyHost(name string, in *intent.Host, pending map[string]*p
 }
 
 // encodeAll encodes objects, and keeps the old ones that are the same, so that clusters share them.
-func encodeAll(e *encoder, configs []*config, old []*Object) []*Object {
+func encodeAll(e *encoder, configs []config, old []*Object) []*Object {
 	out := make([]*Object, len(configs))
-	for i, c := range configs {
-		o := c.encode(e)
+	for i := range configs {
+		o := configs[i].encode(e)
 		if at := slices.IndexFunc(old, func(x *Object) bool {
 			return x.ID == o.ID && x.Digest == o.Digest && slices.Equal(x.Owners, o.Owners)
 		}); at >= 0 {
