@@ -11,7 +11,7 @@ export ISTHMUS_CACHE ?= $(HOME)/.cache/isthmus
 
 export VERSION ?= 0.1.0
 STAGE       := build/stage
-DEBIAN      := nftables iptables iproute2 bubblewrap util-linux curl openssl ca-certificates procps
+DEBIAN      := nftables iptables iproute2 util-linux curl openssl ca-certificates procps
 
 .PHONY: help deps build engines demo test test-unit test-race test-generated test-sandbox test-e2e bench vet generate tools clean down
 
