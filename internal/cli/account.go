@@ -54,9 +54,10 @@ func newClusterServiceAccount(e *env) *cobra.Command {
 func newServiceAccount(e *env) *cobra.Command {
 	var cluster, id string
 	revoke := &cobra.Command{
-		Use:   "revoke-key --cluster NAME --id KEY",
-		Short: "Delete a key of a cluster: whoever uses it is cut off",
-		Args:  exactly(0, "flags and no arguments"),
+		Use:     "revoke-key --cluster NAME --id KEY",
+		Example: "  tctl x sa revoke-key --cluster c1 --id \"$(jq -r .kid c1.jwk)\"",
+		Short:   "Delete a key of a cluster: whoever uses it is cut off",
+		Args:    exactly(0, "flags and no arguments"),
 	}
 	revoke.Flags().StringVar(&cluster, "cluster", "", "cluster")
 	revoke.Flags().StringVar(&id, "id", "", "key")
@@ -76,6 +77,7 @@ func newServiceAccount(e *env) *cobra.Command {
 	}
 	generate := newClusterServiceAccount(e)
 	generate.Use = "gen-key --cluster NAME"
+	generate.Example = "  tctl x sa gen-key --cluster c1 > c1.jwk"
 	cmd := group("service-account", "Keys of service accounts", generate, revoke)
 	cmd.Aliases = []string{"sa"}
 	return cmd

@@ -27,7 +27,7 @@ func newApply(e *env) *cobra.Command {
 	dryRun := cmd.Flags().Bool("dry-run", false, "check everything at the server, store nothing")
 	why := cmd.Flags().String("why", "", "reason, kept in the history")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		docs, err := e.readDocs(*files)
+		docs, err := e.readDocs(*files, "nothing was stored")
 		if err != nil {
 			return err
 		}
@@ -56,8 +56,8 @@ func fileFlag(cmd *cobra.Command) *[]string {
 	return files
 }
 
-// readDocs reads all resources of the files. Mistakes are shown, all of them, and end the command.
-func (e *env) readDocs(names []string) ([]resource.Decoded, error) {
+// readDocs reads all resources of the files. Mistakes are shown, all of them, with the outcome, and end the command.
+func (e *env) readDocs(names []string, outcome string) ([]resource.Decoded, error) {
 	if len(names) == 0 {
 		return nil, &usageError{errors.New("-f says which file, directory or - for standard input")}
 	}
@@ -75,7 +75,7 @@ func (e *env) readDocs(names []string) ([]resource.Decoded, error) {
 		}
 	}
 	if len(problems) > 0 {
-		return nil, e.showProblems(problems)
+		return nil, e.showProblems(problems, outcome)
 	}
 	return docs, nil
 }
@@ -96,6 +96,10 @@ func packAll(docs []resource.Decoded) ([]*isthmusv1.Resource, error) {
 
 // refused shows what the server found, at the places of the files where it is.
 func (e *env) refused(ctx context.Context, err error, docs []resource.Decoded) error {
+	return e.refusedTo(ctx, err, docs, "nothing was stored")
+}
+
+func (e *env) refusedTo(ctx context.Context, err error, docs []resource.Decoded, outcome string) error {
 	err, problems := explain(ctx, err)
 	if len(problems) == 0 {
 		return err
@@ -108,19 +112,15 @@ func (e *env) refused(ctx context.Context, err error, docs []resource.Decoded) e
 		}
 		placed = append(placed, at)
 	}
-	return e.showProblems(placed)
+	return e.showProblems(placed, outcome)
 }
 
 // showProblems writes one line per problem.
-func (e *env) showProblems(problems []resource.Problem) error {
+func (e *env) showProblems(problems []resource.Problem, outcome string) error {
 	for _, p := range problems {
 		fmt.Fprintln(e.stderr, p)
 	}
-	s := "s"
-	if len(problems) == 1 {
-		s = ""
-	}
-	fmt.Fprintf(e.stderr, "tctl: %d problem%s; nothing was stored\n", len(problems), s)
+	fmt.Fprintf(e.stderr, "tctl: %s; %s\n", count(len(problems), "problem"), outcome)
 	return errSaid
 }
 
@@ -166,7 +166,7 @@ func newDelete(e *env) *cobra.Command {
 		var docs []resource.Decoded
 		var err error
 		if len(*files) > 0 {
-			if docs, err = e.readDocs(*files); err != nil {
+			if docs, err = e.readDocs(*files, "nothing was deleted"); err != nil {
 				return err
 			}
 		}
@@ -199,7 +199,7 @@ func newDelete(e *env) *cobra.Command {
 // notDeleted shows why the server refused.
 func (e *env) notDeleted(ctx context.Context, err error, docs []resource.Decoded) error {
 	if len(docs) > 0 {
-		return e.refused(ctx, err, docs)
+		return e.refusedTo(ctx, err, docs, "nothing was deleted")
 	}
 	err, _ = explain(ctx, err)
 	return err

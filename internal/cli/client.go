@@ -51,7 +51,10 @@ func (e *env) connect() (*client, error) {
 		scheme = "http://"
 	}
 	base := scheme + strings.TrimPrefix(strings.TrimPrefix(c.BridgeAddress, "https://"), "http://")
-	h := &http.Client{Transport: &credentials{next: transport, account: u, now: e.now, debug: e.debugLog()}}
+	if c.BridgeAddress == "" {
+		return nil, fmt.Errorf("%s: cluster %q has no bridgeAddress; 'tctl config clusters set %s --bridge-address HOST:8443' adds it", s.path, c.Name, c.Name)
+	}
+	h := &http.Client{Transport: &patience{next: &credentials{next: &reached{transport, c}, account: u, now: e.now, debug: e.debugLog()}, stderr: e.stderr}}
 	out := &client{settings: s, profile: p, account: u, timeout: cmp.Or(c.Timeout, 30*time.Second)}
 	switch t := e.getenv("TCTL_TRANSPORT"); t {
 	case "rest":
@@ -81,15 +84,23 @@ func (c endpoint) transport() (*http.Transport, error) {
 	if c.TLSCustomCAFile == "" {
 		return t, nil
 	}
-	text, err := os.ReadFile(c.TLSCustomCAFile)
+	var err error
+	if t.TLSClientConfig.RootCAs, err = readPool(c.TLSCustomCAFile); err != nil {
+		return nil, fmt.Errorf("CA of the server %q: %w; 'tctl config clusters set %s --tls-custom-ca-file FILE' changes it", c.Name, err, c.Name)
+	}
+	return t, nil
+}
+
+func readPool(path string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	t.TLSClientConfig.RootCAs = x509.NewCertPool()
-	if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s has no PEM certificate", c.TLSCustomCAFile)
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s has no PEM certificate", path)
 	}
-	return t, nil
+	return pool, nil
 }
 
 // debugLog writes what is sent and received, when --debug asks for it.
@@ -147,6 +158,9 @@ func explain(ctx context.Context, err error) (error, []*isthmusv1.Problem) {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause, nil
 	}
+	if u, ok := errors.AsType[*unreachableError](err); ok {
+		return u, nil // without the words of those who passed it on
+	}
 	e, ok := errors.AsType[*connect.Error](err)
 	if !ok {
 		return err, nil
@@ -157,7 +171,7 @@ func explain(ctx context.Context, err error) (error, []*isthmusv1.Problem) {
 			return errors.New(e.Message()), p.GetProblems()
 		}
 	}
-	if e.Code() == connect.CodeUnauthenticated {
+	if e.Code() == connect.CodeUnauthenticated && !strings.HasPrefix(e.Message(), "wrong name or password") {
 		return fmt.Errorf("%s; 'tctl login' signs in", e.Message()), nil
 	}
 	return errors.New(e.Message()), nil

@@ -4,7 +4,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"net"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +18,7 @@ import (
 
 // newConfig holds the verbs for the configuration file.
 func newConfig(e *env) *cobra.Command {
-	return group("config", "Change which servers and users tctl knows",
+	config := group("config", "Change which servers and users tctl knows",
 		group("clusters", "Servers: where they are and how to trust them", newClustersSet(e),
 			newConfigList(e, showClusters), newConfigDelete(e, deleteCluster), newConfigRename(e, renameCluster)),
 		group("users", "Users: who signs in", newUsersSet(e),
@@ -23,6 +27,13 @@ func newConfig(e *env) *cobra.Command {
 			newConfigList(e, showProfiles), newConfigDelete(e, deleteProfile), newConfigRename(e, renameProfile), newProfilesExport(e), newProfilesImport(e)),
 		newConfigView(e),
 	)
+	more := map[string]string{"list": " -o yaml", "delete": " old", "rename": " old new"}
+	each(config, func(cmd *cobra.Command) { // the verbs that all three lists have
+		if args, ok := more[cmd.Name()]; ok && cmd.Example == "" {
+			cmd.Example = "  tctl " + cmd.CommandPath() + args
+		}
+	})
+	return config
 }
 
 // edit runs f over the configuration file and saves it.
@@ -56,6 +67,9 @@ func newClustersSet(e *env) *cobra.Command {
 		return e.edit(func(s *settings) error {
 			old, _ := get(s.Clusters, args[0])
 			old.Name = args[0]
+			if err := c.check(f); err != nil {
+				return err
+			}
 			for name, set := range map[string]func(){
 				"bridge-address":     func() { old.BridgeAddress = c.BridgeAddress },
 				"timeout":            func() { old.Timeout = c.Timeout },
@@ -76,6 +90,30 @@ func newClustersSet(e *env) *cobra.Command {
 	return cmd
 }
 
+// check finds what could never work, and makes the name of a file independent of the directory.
+func (c *endpoint) check(f *pflag.FlagSet) error {
+	if f.Changed("bridge-address") {
+		c.BridgeAddress = strings.TrimPrefix(strings.TrimPrefix(c.BridgeAddress, "https://"), "http://")
+		if host, port, err := net.SplitHostPort(c.BridgeAddress); err != nil || host == "" || !isPort(port) {
+			return &usageError{fmt.Errorf("--bridge-address %q is not HOST:PORT, for example tsb.example.com:8443", c.BridgeAddress)}
+		}
+	}
+	if c.TLSCustomCAFile == "" {
+		return nil
+	}
+	if _, err := readPool(c.TLSCustomCAFile); err != nil {
+		return fmt.Errorf("--tls-custom-ca-file: %w", err)
+	}
+	path, err := filepath.Abs(c.TLSCustomCAFile)
+	c.TLSCustomCAFile = path
+	return err
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
 func setIfGiven(f *pflag.FlagSet, name string, set func()) {
 	if f.Changed(name) {
 		set()
@@ -85,9 +123,10 @@ func setIfGiven(f *pflag.FlagSet, name string, set func()) {
 func newUsersSet(e *env) *cobra.Command {
 	var u account
 	cmd := &cobra.Command{
-		Use:   "set NAME",
-		Short: "Add a user or change it; flags that are not given stay as they were",
-		Args:  exactly(1, "a name"),
+		Use:     "set NAME",
+		Example: "  tctl config users set default --username admin --org tetrate --tenant test",
+		Short:   "Add a user or change it; flags that are not given stay as they were",
+		Args:    exactly(1, "a name"),
 	}
 	f := cmd.Flags()
 	f.StringVar(&u.Username, "username", "", "name to sign in with (default NAME)")
@@ -115,9 +154,10 @@ func newUsersSet(e *env) *cobra.Command {
 func newProfilesSet(e *env) *cobra.Command {
 	var p profile
 	cmd := &cobra.Command{
-		Use:   "set NAME",
-		Short: "Add a profile or change it; the first one becomes the current one",
-		Args:  exactly(1, "a name"),
+		Use:     "set NAME",
+		Example: "  tctl config profiles set prod --cluster prod --username default",
+		Short:   "Add a profile or change it; the first one becomes the current one",
+		Args:    exactly(1, "a name"),
 	}
 	f := cmd.Flags()
 	f.StringVar(&p.Cluster, "cluster", "", "name of the server")
@@ -138,13 +178,14 @@ func newProfilesSet(e *env) *cobra.Command {
 
 func newProfilesSetCurrent(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use:   "set-current NAME",
-		Short: "Use a profile from now on",
-		Args:  exactly(1, "a name"),
+		Use:     "set-current NAME",
+		Example: "  tctl config profiles set-current prod",
+		Short:   "Use a profile from now on",
+		Args:    exactly(1, "a name"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return e.edit(func(s *settings) error {
 				if find(s.Profiles, args[0]) < 0 {
-					return fmt.Errorf("there is no profile %q", args[0])
+					return fmt.Errorf("there is no profile %q in %s; 'tctl config profiles list' shows them", args[0], s.path)
 				}
 				s.CurrentProfile = args[0]
 				return nil
@@ -155,9 +196,10 @@ func newProfilesSetCurrent(e *env) *cobra.Command {
 
 func newProfilesGetCurrent(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use:   "get-current",
-		Short: "Say which profile is used",
-		Args:  exactly(0, "no arguments"),
+		Use:     "get-current",
+		Example: "  tctl config profiles get-current",
+		Short:   "Say which profile is used",
+		Args:    exactly(0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
 			s, err := e.settings()
 			if err != nil {

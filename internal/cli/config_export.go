@@ -13,9 +13,10 @@ import (
 // newProfilesExport writes a profile with its server and user, secrets included, so that it can be imported elsewhere.
 func newProfilesExport(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use:   "export NAME",
-		Short: "Write a profile with its server and user, secrets included, on standard output",
-		Args:  exactly(1, "a name"),
+		Use:     "export NAME",
+		Example: "  tctl config profiles export prod > prod.yaml",
+		Short:   "Write a profile with its server and user, secrets included, on standard output",
+		Args:    exactly(1, "a name"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			s, err := e.settings()
 			if err != nil {
@@ -41,9 +42,10 @@ func newProfilesExport(e *env) *cobra.Command {
 // newProfilesImport takes in what export wrote; elements of the same name are replaced.
 func newProfilesImport(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use:   "import FILE",
-		Short: "Take in what export wrote (- is standard input)",
-		Args:  exactly(1, "a file"),
+		Use:     "import FILE",
+		Example: "  tctl config profiles import prod.yaml",
+		Short:   "Take in what export wrote (- is standard input)",
+		Args:    exactly(1, "a file"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			text, err := e.readFile(args[0])
 			if err != nil {
@@ -72,9 +74,10 @@ func newProfilesImport(e *env) *cobra.Command {
 // newConfigView shows the file without its secrets.
 func newConfigView(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use:   "view",
-		Short: "Show the configuration file without its secrets",
-		Args:  exactly(0, "no arguments"),
+		Use:     "view",
+		Example: "  tctl config view",
+		Short:   "Show the configuration file without its secrets",
+		Args:    exactly(0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
 			s, err := e.settings()
 			if err != nil {

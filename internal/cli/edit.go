@@ -20,6 +20,7 @@ func newEdit(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "edit KIND NAME",
 		Short:             "Change a resource in $EDITOR",
+		Example:           "  EDITOR=nano tctl edit workspace bookinfo --tenant test",
 		Args:              exactly(2, "a kind and a name"),
 		ValidArgsFunction: completeKind,
 	}
@@ -79,7 +80,7 @@ func (e *env) editText(ctx context.Context, before []byte) error {
 		return os.RemoveAll(dir)
 	}
 	if err := e.applyText(ctx, path, after); err != nil {
-		fmt.Fprintln(e.stderr, "Your text is kept in", path)
+		fmt.Fprintln(e.stderr, "Your text is kept: tctl apply -f", path, "tries it again")
 		return err
 	}
 	return os.RemoveAll(dir)
@@ -107,7 +108,7 @@ func (e *env) applyText(ctx context.Context, path string, text []byte) error {
 		}
 	}
 	if len(problems) > 0 {
-		return e.showProblems(problems)
+		return e.showProblems(problems, "nothing was stored")
 	}
 	c, err := e.connect()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,8 +25,8 @@ func newGet(e *env) *cobra.Command {
 		Example:           "  tctl get workspaces --tenant test\n  tctl get ig bookinfo --tenant test -w bookinfo -l gw -o yaml\n  tctl get all --kind Cluster",
 		ValidArgsFunction: completeKind,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 || len(args) > 2 {
-				return &usageError{errors.New("get needs a kind and perhaps a name, or all")}
+			if len(args) == 0 || len(args) > 2 || len(args) == 2 && args[0] == "all" {
+				return &usageError{errors.New("get needs a kind and perhaps a name, or all alone; see \"tctl get --help\"")}
 			}
 			return nil
 		},
@@ -38,6 +39,9 @@ func newGet(e *env) *cobra.Command {
 	f.StringVar(&filter.fqdn, "fqdn", "", "with all: only what exposes this host name")
 	f.Int("max-concurrent-requests", 1, "accepted for compatibility; one request is enough")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := filter.check(args[0]); err != nil {
+			return err
+		}
 		return e.call(cmd.Context(), func(ctx context.Context, c *client) error {
 			all, list, err := e.find(ctx, c, at, args)
 			if err != nil {
@@ -115,8 +119,20 @@ func (e *env) everything(ctx context.Context, c *client, at scope) ([]*isthmusv1
 // getFilter picks from all; its conditions must all hold.
 type getFilter struct{ kind, apiVersion, fqdn string }
 
+// check refuses kinds that do not exist: an empty list would look like an answer. Short names work as elsewhere.
+func (f *getFilter) check(word string) error {
+	for _, kind := range []string{word, f.kind} {
+		if kind == "" || kind == "all" || len(resource.Lookup(kind)) > 0 {
+			continue
+		}
+		_, err := kindOf(kind)
+		return err
+	}
+	return nil
+}
+
 func (f *getFilter) wants(s shown) bool {
-	if f.kind != "" && !strings.EqualFold(f.kind, s.kind.Name) {
+	if f.kind != "" && !slices.Contains(resource.Lookup(f.kind), s.kind) {
 		return false
 	}
 	if f.apiVersion != "" && f.apiVersion != s.kind.APIVersion {

@@ -20,7 +20,7 @@ func newPlan(e *env) *cobra.Command {
 	files := fileFlag(cmd)
 	format := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		docs, err := e.readDocs(*files)
+		docs, err := e.readDocs(*files, "nothing was stored")
 		if err != nil {
 			return err
 		}
@@ -60,6 +60,9 @@ func (e *env) showPlan(format string, res *isthmusv1.PlanResponse) error {
 			"cluster": o.GetCluster(), "operation": o.GetOperation(), "object": o.GetId(),
 			"before": o.GetBefore(), "after": o.GetAfter(),
 		})
+	}
+	if len(r.rows) == 0 {
+		fmt.Fprintln(e.stderr, "tctl: no object would change in any cluster")
 	}
 	return e.print(format, r)
 }

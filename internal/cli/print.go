@@ -26,21 +26,48 @@ type result struct {
 
 // outputFlag adds -o to a command and returns where its value will be.
 func outputFlag(cmd *cobra.Command) *string {
-	o := cmd.Flags().StringP("output", "o", "table", "table, yaml, json or name")
-	cmd.Flags().Lookup("output").DefValue = "table"
+	return choiceFlag(cmd, "output", "o", "", "table", "yaml", "json", "name")
+}
+
+// choiceFlag adds a flag that takes one of a few words, the first one if it is not given. A wrong word is a mistake in
+// the command line, found before anything is done.
+func choiceFlag(cmd *cobra.Command, name, short, text string, words ...string) *string {
+	c := &choice{value: words[0], words: words}
+	if text != "" {
+		text += ": "
+	}
+	cmd.Flags().VarP(c, name, short, text+strings.Join(words[:len(words)-1], ", ")+" or "+words[len(words)-1])
 	complete := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return []string{"table", "yaml", "json", "name"}, cobra.ShellCompDirectiveNoFileComp
+		return words, cobra.ShellCompDirectiveNoFileComp
 	}
-	if err := cmd.RegisterFlagCompletionFunc("output", complete); err != nil {
-		panic(err) // the flag was added three lines above
+	must(cmd.RegisterFlagCompletionFunc(name, complete))
+	return &c.value
+}
+
+// choice is the value of a flag that takes one of a few words.
+type choice struct {
+	value string
+	words []string
+}
+
+func (c *choice) String() string { return c.value }
+func (c *choice) Type() string   { return "string" }
+
+// Set implements pflag.Value. Case does not matter.
+func (c *choice) Set(s string) error {
+	for _, w := range c.words {
+		if strings.EqualFold(s, w) {
+			c.value = w
+			return nil
+		}
 	}
-	return o
+	return fmt.Errorf("it is none of %s", strings.Join(c.words, ", "))
 }
 
 // print shows a result on standard output.
 func (e *env) print(format string, r result) error {
 	switch format {
-	case "table", "":
+	case "table":
 		return writeTable(e.stdout, r.header, r.rows)
 	case "name":
 		for _, n := range r.names {
@@ -54,7 +81,7 @@ func (e *env) print(format string, r result) error {
 	case "json":
 		return writeJSON(e.stdout, r)
 	}
-	return &usageError{fmt.Errorf("output %q is none of table, yaml, json, name", format)}
+	return fmt.Errorf("output %q is unknown", format) // flags have checked it
 }
 
 func writeTable(w io.Writer, header []string, rows [][]string) error {

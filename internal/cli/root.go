@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"isthmus.dev/isthmus/internal/version"
 )
 
 // env is all that commands take from outside, so that tests can give them something else.
@@ -21,6 +24,8 @@ type env struct {
 	configFile string
 	profile    string
 	debug      bool
+
+	running bool // the command line was understood
 }
 
 // Config says what Run needs from its surroundings.
@@ -40,9 +45,13 @@ func Run(ctx context.Context, c Config) int {
 	root.SetIn(c.Stdin)
 	root.SetOut(c.Stdout)
 	root.SetErr(c.Stderr)
+	finish(e, root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
+	}
+	if _, ok := errors.AsType[*usageError](err); !ok && !e.running && !errors.Is(err, errSaid) {
+		err = &usageError{err} // cobra's own words about flags that are missing or exclude each other
 	}
 	if !errors.Is(err, errSaid) {
 		fmt.Fprintln(c.Stderr, "tctl:", err)
@@ -77,7 +86,18 @@ func newRoot(e *env) *cobra.Command {
 		newInstall(e),
 		newX(e),
 	)
-	root.Long = "tctl speaks to an Isthmus server, and checks and translates configuration without one."
+	root.Long = `tctl speaks to an Isthmus server, and checks and translates configuration without one.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 refused or failed, and standard
+error says why; 2 the command line itself is wrong.
+
+Environment: TCTL_CONFIG is the configuration file, TCTL_LOGIN_ORG, TCTL_LOGIN_TENANT, TCTL_LOGIN_USERNAME and
+TCTL_LOGIN_PASSWORD answer "tctl login", EDITOR is for "tctl edit", TCTL_TRANSPORT=rest speaks REST instead of gRPC.`
+	root.Example = `  tctl config clusters set default --bridge-address tsb.example.com:8443 --tls-custom-ca-file ca.crt
+  tctl login --org tetrate --username admin
+  tctl validate -f bookinfo.yaml
+  tctl apply -f bookinfo.yaml
+  tctl status workspace bookinfo --tenant test`
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help")}
@@ -112,7 +132,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 		Short: short,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return &usageError{fmt.Errorf("there is no command %q; see %q", cmd.CommandPath()+" "+args[0], cmd.CommandPath()+" --help")}
+				return noCommand(cmd, args[0])
 			}
 			return nil
 		},
@@ -120,6 +140,78 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	}
 	cmd.AddCommand(commands...)
 	return cmd
+}
+
+// noCommand says what may have been meant.
+func noCommand(cmd *cobra.Command, word string) error {
+	hint := ""
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+		hint = fmt.Sprintf(" did you mean %q?", near[0])
+	}
+	return &usageError{fmt.Errorf("there is no command %q;%s see %q", cmd.CommandPath()+" "+word, hint, cmd.CommandPath()+" --help")}
+}
+
+// finish adds what all commands have in common.
+func finish(e *env, root *cobra.Command) {
+	root.Version = version.Version
+	root.SetVersionTemplate("TCTL version: {{.Version}}\n")
+	root.SuggestionsMinimumDistance = 2
+	root.InitDefaultCompletionCmd("completion")
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "completion":
+			shells := group("", "")
+			cmd.Args, cmd.RunE = shells.Args, shells.RunE
+			cmd.Long = "Print what gives a shell completion for tctl. The help of each shell says how to load it."
+			for _, shell := range cmd.Commands() {
+				shell.Example = "  tctl completion " + shell.Name()
+			}
+		case "help":
+			cmd.Run, cmd.RunE = nil, func(_ *cobra.Command, args []string) error {
+				found, rest, err := root.Find(args)
+				if err != nil || found == nil {
+					return err
+				}
+				if len(rest) > 0 {
+					return noCommand(found, rest[0])
+				}
+				return found.Help()
+			}
+			cmd.Example = "  tctl help apply"
+		}
+	}
+	each(root, func(cmd *cobra.Command) {
+		cmd.SuggestionsMinimumDistance = root.SuggestionsMinimumDistance
+		if cmd.Example == "" { // of a command that only holds others, the examples of the first one
+			cmd.Example = exampleBelow(cmd)
+		}
+		run := cmd.RunE
+		if run == nil {
+			return
+		}
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			e.running = true
+			return run(cmd, args)
+		}
+	})
+}
+
+func exampleBelow(cmd *cobra.Command) string {
+	for _, c := range cmd.Commands() {
+		if text := cmp.Or(c.Example, exampleBelow(c)); text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// each calls f for a command and all below it.
+func each(cmd *cobra.Command, f func(*cobra.Command)) {
+	f(cmd)
+	for _, c := range cmd.Commands() {
+		each(c, f)
+	}
 }
 
 // exactly demands n arguments that usage names.

@@ -95,7 +95,7 @@ func (s scope) fqn(k *resource.Kind, name string) (resource.FQN, error) {
 	}
 	parent, partly, missing := s.parent(k)
 	if partly {
-		return "", &usageError{fmt.Errorf("%s %q needs %s", k.Name, name, missing)}
+		return "", &usageError{fmt.Errorf("%s %q needs %s; \"tctl get %s\" shows where there are some", k.Name, name, missing, strings.ToLower(k.Name))}
 	}
 	fqn, _, err := resource.ParseFQN(string(parent.Child(k.Plural, name)))
 	if err != nil {
@@ -111,7 +111,11 @@ func kindOf(word string) (*resource.Kind, error) {
 	case 0:
 		var all []string
 		for _, k := range resource.Kinds {
-			all = append(all, strings.ToLower(k.Name))
+			short := ""
+			if len(k.Short) > 0 {
+				short = " (" + k.Short[0] + ")"
+			}
+			all = append(all, strings.ToLower(k.Name)+short)
 		}
 		return nil, &usageError{fmt.Errorf("there is no kind %q; there are %s", word, strings.Join(all, ", "))}
 	case 1:

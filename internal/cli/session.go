@@ -114,9 +114,10 @@ func (p *prompt) secret(what string) (string, error) {
 // newWhoAmI says who the server takes the caller for.
 func newWhoAmI(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use:   "whoami",
-		Short: "Say who you are for the server, and what you may do",
-		Args:  exactly(0, "no arguments"),
+		Use:     "whoami",
+		Example: "  tctl whoami",
+		Short:   "Say who you are for the server, and what you may do",
+		Args:    exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return e.call(cmd.Context(), func(ctx context.Context, c *client) error {
 				res, err := c.WhoAmI(ctx, &isthmusv1.WhoAmIRequest{})

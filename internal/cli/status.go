@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -151,12 +153,12 @@ func newWait(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "wait KIND NAME",
 		Short:             "Wait until a resource has a status or an event",
-		Example:           "  tctl x wait cluster c1 --timeout 2m",
+		Example:           "  tctl x wait cluster c1 --timeout 2m\n  tctl x wait workspace bookinfo --tenant test --event XCP_APPLIED",
 		Args:              exactly(2, "a kind and a name"),
 		ValidArgsFunction: completeKind,
 	}
 	at := scopeFlags(cmd)
-	status := cmd.Flags().String("status", "READY", "status to wait for")
+	status := choiceFlag(cmd, "status", "", "status to wait for", "READY", "ACCEPTED", "FAILED", "DIRTY", "PARTIAL")
 	event := cmd.Flags().String("event", "", "event to wait for, instead of a status")
 	timeout := cmd.Flags().Duration("timeout", 2*time.Minute, "how long to wait")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -173,7 +175,7 @@ func newWait(e *env) *cobra.Command {
 			err, _ = explain(cmd.Context(), err)
 			return err
 		}
-		return e.wait(cmd.Context(), c, fqn, *timeout, func(s *isthmusv1.ResourceStatus) bool {
+		return e.wait(cmd.Context(), c, fqn, *timeout, cmp.Or(*event, *status), func(s *isthmusv1.ResourceStatus) bool {
 			if *event == "" {
 				return s.GetStatus() == *status
 			}
@@ -184,15 +186,26 @@ func newWait(e *env) *cobra.Command {
 }
 
 // wait asks until ok holds, and says how it ended.
-func (e *env) wait(ctx context.Context, c *client, fqn resource.FQN, timeout time.Duration, ok func(*isthmusv1.ResourceStatus) bool) error {
+func (e *env) wait(ctx context.Context, c *client, fqn resource.FQN, timeout time.Duration, goal string, ok func(*isthmusv1.ResourceStatus) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	last := "nothing is known"
+	last, known := "nothing is known", false
+	start := e.now()
+	said := start
 	for {
 		res, err := c.Status(ctx, &isthmusv1.StatusRequest{Fqn: string(fqn)})
 		if err != nil && ctx.Err() == nil {
-			err, _ = explain(ctx, err)
-			return err
+			// A server that has answered once may be starting anew.
+			lost := connect.CodeOf(err) == connect.CodeUnavailable
+			if err, _ = explain(ctx, err); !known || !lost {
+				return err
+			}
+			last = err.Error()
+		}
+		known = known || err == nil
+		if now := e.now(); now.Sub(said) >= slow {
+			said = now
+			fmt.Fprintf(e.stderr, "tctl: waiting for %s to be %s, %v: %s\n", fqn.Name(), goal, now.Sub(start).Round(time.Second), last)
 		}
 		if err == nil && len(res.GetStatuses()) > 0 {
 			s := res.GetStatuses()[0]
@@ -206,7 +219,7 @@ func (e *env) wait(ctx context.Context, c *client, fqn resource.FQN, timeout tim
 		case <-time.After(250 * time.Millisecond):
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fmt.Errorf("%s is not there after %v: %s", fqn, timeout, last)
+				return fmt.Errorf("%s is not %s after %v: %s", fqn, goal, timeout, last)
 			}
 			return ctx.Err()
 		}
@@ -234,11 +247,19 @@ func newAudit(e *env) *cobra.Command {
 	f.BoolVar(&q.recursive, "recursive", false, "also what is below it")
 	f.StringVar(&q.since, "since", "", "not older than this, as 2006/01/02 15:04:05")
 	f.StringVar(&q.user, "user", "", "only changes of this user")
-	f.StringVar(&q.operation, "operation", "", "only CREATE, UPDATE or DELETE")
+	operation := choiceFlag(cmd, "operation", "", "only these", "all", "CREATE", "UPDATE", "DELETE")
 	f.StringVar(&q.kind, "kind", "", "only this kind")
 	f.StringVar(&q.text, "text", "", "only changes that contain this")
 	f.Int32Var(&q.max, "max-logs", 100, "at most so many")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *operation != "all" {
+			q.operation = *operation
+		}
+		if q.kind != "" {
+			if _, err := kindOf(q.kind); err != nil {
+				return err
+			}
+		}
 		return e.call(cmd.Context(), func(ctx context.Context, c *client) error {
 			fqn, err := e.auditTarget(ctx, c, at, args)
 			if err != nil {
@@ -310,7 +331,7 @@ func (q *auditQuery) wants(c *isthmusv1.Change) bool {
 	text := strings.Join([]string{c.GetFqn(), c.GetWho(), c.GetWhy(), c.GetBefore(), c.GetAfter()}, "\n")
 	return (q.user == "" || q.user == who.Name() || q.user == string(who)) &&
 		(q.operation == "" || strings.EqualFold(q.operation, c.GetOperation())) &&
-		(q.kind == "" || strings.HasSuffix(strings.ToLower(c.GetKind()), "/"+strings.ToLower(q.kind))) &&
+		(q.kind == "" || slices.ContainsFunc(resource.Lookup(q.kind), func(k *resource.Kind) bool { return k.ID() == c.GetKind() })) &&
 		strings.Contains(text, q.text)
 }
 

@@ -43,9 +43,9 @@ and nodes. The exit code is 1 when a resource has a problem.`,
 	files := fileFlag(cmd)
 	cmd.Flags().StringArrayVar(&t.clusters, "cluster", nil, "cluster to show; may be repeated; without it all that are observed or in the files")
 	cmd.Flags().StringVar(&t.observed, "observed", "", "file that says what is known of the clusters")
-	cmd.Flags().StringVarP(&t.output, "output", "o", "yaml", "yaml or json")
+	output := choiceFlag(cmd, "output", "o", "", "yaml", "json")
 	cmd.RunE = func(*cobra.Command, []string) error {
-		t.files = *files
+		t.files, t.output = *files, *output
 		return e.translate(t)
 	}
 	return cmd
@@ -54,9 +54,6 @@ and nodes. The exit code is 1 when a resource has a problem.`,
 func (e *env) translate(t translation) error {
 	if len(t.files) == 0 {
 		return &usageError{errors.New("-f says which file, directory or - for standard input")}
-	}
-	if t.output != "yaml" && t.output != "json" {
-		return &usageError{fmt.Errorf("output %q is neither yaml nor json", t.output)}
 	}
 	resources, err := e.readResources(t.files)
 	if err != nil {
@@ -92,6 +89,7 @@ func (e *env) readResources(names []string) ([]*resource.Resource, error) {
 		fmt.Fprintln(e.stderr, p)
 	}
 	if len(problems) > 0 {
+		fmt.Fprintf(e.stderr, "tctl: %s\n", count(len(problems), "problem"))
 		return nil, errSaid
 	}
 	var resources []*resource.Resource

@@ -12,9 +12,10 @@ import (
 
 func newVersion(e *env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "version",
-		Short: "Say which versions these are",
-		Args:  exactly(0, "no arguments"),
+		Use:     "version",
+		Example: "  tctl version --local-only",
+		Short:   "Say which versions these are",
+		Args:    exactly(0, "no arguments"),
 	}
 	local := cmd.Flags().Bool("local-only", false, "say the version of tctl only")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
