@@ -25,6 +25,9 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)
+		if _, ok := errors.AsType[*server.UsageError](err); ok {
+			os.Exit(2)
+		}
 		os.Exit(1)
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -81,7 +82,7 @@ func (p *parts) run(ctx context.Context, l net.Listener, o Options) error {
 	if o.MetricsListen != "" {
 		m, err := net.Listen("tcp", o.MetricsListen)
 		if err != nil {
-			return errors.Join(err, l.Close())
+			return errors.Join(fmt.Errorf("--metrics-listen: %w", err), l.Close())
 		}
 		running = append(running, func(ctx context.Context) error { return p.server.serveMetrics(ctx, m) })
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"connectrpc.com/connect"
@@ -129,6 +131,9 @@ func (s *Server) Delete(ctx context.Context, req *isthmusv1.DeleteRequest) (*ist
 	case len(fqns) > 1 && req.GetEtag() != "":
 		return nil, fmt.Errorf("%w: an etag goes with a single name", errInvalid)
 	}
+	if err := s.mayGo(ctx, fqns); err != nil {
+		return nil, err
+	}
 	out := &isthmusv1.DeleteResponse{}
 	options := store.DeleteOptions{Etag: req.GetEtag(), Force: req.GetForce()}
 	after, err := s.db.Update(ctx, meta(ctx, req.GetWhy()), func(tx *store.Tx) error {
@@ -141,6 +146,28 @@ func (s *Server) Delete(ctx context.Context, req *isthmusv1.DeleteRequest) (*ist
 	}
 	out.Revision = after.Revision()
 	return out, nil
+}
+
+// mayGo refuses what would lock everybody out: the organization of this server, with all its users, and whoever asks.
+func (s *Server) mayGo(ctx context.Context, fqns []resource.FQN) error {
+	c, _ := authz.CallerOf(ctx)
+	var problems []problem
+	for i, fqn := range fqns {
+		why := ""
+		switch fqn {
+		case resource.FQN("").Child("organizations", s.auth.organization):
+			why = "is the organization of this server, with its users, and stays; delete what is below it"
+		case c.Subject:
+			why = "is who you are signed in as; another administrator can delete it"
+		default:
+			continue
+		}
+		problems = append(problems, newProblem(connect.CodeFailedPrecondition, i, fqn, "", why))
+	}
+	if len(problems) > 0 {
+		return &problemsError{problems}
+	}
+	return nil
 }
 
 // deleteAll removes resources and all below them. What went with an ancestor of the same request is not missing.
@@ -157,7 +184,8 @@ func deleteAll(tx *store.Tx, fqns []resource.FQN, options store.DeleteOptions) (
 			if !known {
 				return nil, err
 			}
-			problems = append(problems, newProblem(code, i, fqn, "", err.Error()))
+			text := strings.TrimPrefix(err.Error(), strconv.Quote(string(fqn))+" ") // the problem names it already
+			problems = append(problems, newProblem(code, i, fqn, "", text))
 			continue
 		}
 		for _, n := range names {

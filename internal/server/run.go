@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -52,17 +53,18 @@ func ParseFlags(args []string, getenv func(string) string, stdout, stderr io.Wri
 	f.DurationVar(&o.Grace, "grace", 10*time.Second, "how long requests may take to finish at the end")
 	hosts := f.String("tls-hosts", getenv("ISTHMUS_TLS_HOSTS"), "names and addresses for the own certificate, separated by commas, besides the names that clients ask for")
 	level := f.String("log-level", "info", "debug, info, warn or error")
-	if err := f.Parse(args); err != nil {
+	f.Usage = func() {} // a mistake gets one line, which the caller writes; only --help gets everything
+	f.SetOutput(io.Discard)
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		f.SetOutput(stdout)
+		fmt.Fprint(stdout, usage)
+		f.PrintDefaults()
 		return o, err
+	} else if err != nil {
+		return o, &UsageError{err}
 	}
-	if f.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	}
-	if o.DataDir == "" {
-		return o, errors.New("--data-dir is needed: it holds everything the server knows")
-	}
-	if (o.CertFile == "") != (o.KeyFile == "") {
-		return o, errors.New("--tls-cert and --tls-key go together")
+	if err := check(f, &o); err != nil {
+		return o, &UsageError{err}
 	}
 	for h := range strings.SplitSeq(*hosts, ",") {
 		if h = strings.TrimSpace(h); h != "" {
@@ -71,16 +73,51 @@ func ParseFlags(args []string, getenv func(string) string, stdout, stderr io.Wri
 	}
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(*level)); err != nil {
-		return o, fmt.Errorf("--log-level: %w", err)
+		return o, &UsageError{fmt.Errorf("--log-level %q is none of debug, info, warn, error", *level)}
 	}
 	o.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: l}))
 	return o, nil
 }
 
+// usage is what --help says before the flags.
+const usage = `server is the management plane: it keeps what users declare, and tells the edges what to run.
+
+Usage:
+  server --data-dir DIR [flags]
+
+Examples:
+  server --data-dir /var/lib/isthmus
+  server --data-dir ./data --listen 127.0.0.1:8443 --metrics-listen 127.0.0.1:9443 --admin-password-file password
+
+The first start makes an organization, the user admin, and a certificate authority. Exit codes: 0 ended by a signal,
+1 failed, 2 the command line is wrong.
+
+Flags:
+`
+
+// UsageError is a mistake in the command line.
+type UsageError struct{ err error }
+
+func (u *UsageError) Error() string { return u.err.Error() + "; see server --help" }
+func (u *UsageError) Unwrap() error { return u.err }
+
+// check finds flags that do not go together.
+func check(f *flag.FlagSet, o *Options) error {
+	switch {
+	case f.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case o.DataDir == "":
+		return errors.New("--data-dir is needed: it holds everything the server knows")
+	case (o.CertFile == "") != (o.KeyFile == ""):
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	return nil
+}
+
 // Run is the whole server: it opens the data directory, and serves until ctx ends.
 func Run(ctx context.Context, o Options) (err error) {
 	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
-		return err
+		return fmt.Errorf("--data-dir: %w", err)
 	}
 	path := filepath.Join(o.DataDir, "isthmus.db")
 	log, err := sqlite.Open(ctx, path)
@@ -92,12 +129,18 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if err := firstStart(ctx, db, o); err != nil {
-		return err
+	// What can go wrong goes wrong before a first password is made up, which is told only once.
+	if o.CertFile != "" {
+		if _, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile); err != nil {
+			return fmt.Errorf("--tls-cert and --tls-key: %w", err)
+		}
 	}
 	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
-		return err
+		return fmt.Errorf("--listen: %w", err)
+	}
+	if err := firstStart(ctx, db, o, l.Addr()); err != nil {
+		return errors.Join(err, l.Close())
 	}
 	o.Log.InfoContext(ctx, "server starts", "version", version.Version, "address", l.Addr().String(), "data", o.DataDir)
 	p, err := assemble(db, o)
@@ -111,23 +154,39 @@ func Run(ctx context.Context, o Options) (err error) {
 }
 
 // firstStart gives the store what it needs, and says a password that was made up.
-func firstStart(ctx context.Context, db *store.DB, o Options) error {
+func firstStart(ctx context.Context, db *store.DB, o Options, addr net.Addr) error {
 	password := o.Password
 	if o.PasswordFile != "" {
 		text, err := os.ReadFile(o.PasswordFile)
 		if err != nil {
 			return fmt.Errorf("--admin-password-file: %w", err)
 		}
-		password = strings.TrimRight(string(text), "\r\n")
+		if password = strings.TrimRight(string(text), "\r\n"); password == "" {
+			return fmt.Errorf("--admin-password-file: %s is empty", o.PasswordFile)
+		}
 	}
 	madeUp, err := Bootstrap(ctx, db, First{Organization: o.Organization, Password: password, Now: time.Now})
 	if err != nil {
 		return err
 	}
 	if madeUp != "" {
-		_, err = fmt.Fprintf(o.Stdout, "The password of %q is %s\nIt is not shown again.\n", administrator, madeUp)
+		_, err = fmt.Fprintf(o.Stdout, "The password of %q is %s\nIt is not shown again.\n%s", administrator, madeUp, nextSteps(o, addr))
 	}
 	return err
+}
+
+// nextSteps says how to sign in for the first time.
+func nextSteps(o Options, addr net.Addr) string {
+	at := addr.String()
+	if host, port, err := net.SplitHostPort(at); err == nil && net.ParseIP(host).IsUnspecified() {
+		at = net.JoinHostPort("localhost", port)
+	}
+	trust := ""
+	if o.CertFile == "" {
+		trust = " --tls-custom-ca-file " + filepath.Join(o.DataDir, "ca.crt")
+	}
+	return fmt.Sprintf("Sign in with:\n  tctl config clusters set default --bridge-address %s%s\n  tctl login --org %s --username %s\n",
+		at, trust, o.Organization, administrator)
 }
 
 // writeCA puts the certificate of the server's CA where people find it.

@@ -62,7 +62,7 @@ type ProtectedError struct{ FQN resource.FQN }
 
 // Error names the resource.
 func (e *ProtectedError) Error() string {
-	return fmt.Sprintf("%q is protected against deletion", e.FQN)
+	return fmt.Sprintf("%q is protected against deletion, which only force overrides", e.FQN)
 }
 
 // Is says that it is an ErrProtected.
