@@ -27,10 +27,14 @@ build: ## bin/tctl, bin/server, bin/edge, bin/sandbox
 engines: build ## Kubernetes, Istio, etcd, CoreDNS and Envoy, built once per version
 	@$(STAGE) engines bin/sandbox engines build
 
-demo: deps build engines ## two clusters with Istio, a server, an edge in each, and the guide walked through; KEEP=1 leaves it running
+demo: ## two clusters with Istio, a server, an edge in each, and the guide walked through; KEEP=1 leaves it running
+	@build/root demo
+	@$(MAKE) --no-print-directory deps build engines
 	@build/demo $(if $(KEEP),--keep)
 
-test: deps ## everything that proves the project
+test: ## everything that proves the project
+	@build/root test
+	@$(MAKE) --no-print-directory deps
 	@$(STAGE) fetch build/fetch
 	@$(MAKE) --no-print-directory build engines
 	@$(MAKE) --no-print-directory test-generated
