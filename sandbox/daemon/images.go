@@ -27,7 +27,7 @@ type builtin struct {
 // the ones that its project publishes: users, entry points and tags.
 func builtins() []builtin {
 	istio := func(name string) string { return cluster.IstioHub + "/" + name + ":" + cluster.IstioTag }
-	const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	const dirs = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	return []builtin{
 		{
 			ref:      cluster.CoreDNSImage,
@@ -37,7 +37,7 @@ func builtins() []builtin {
 		{
 			ref:      istio("pilot"),
 			files:    map[string]string{"usr/local/bin/pilot-discovery": "pilot-discovery"},
-			manifest: image.Manifest{Entrypoint: []string{"/usr/local/bin/pilot-discovery"}, Env: []string{path}, WorkingDir: "/", User: "1337:1337"},
+			manifest: image.Manifest{Entrypoint: []string{"/usr/local/bin/pilot-discovery"}, Env: []string{"PATH=" + dirs}, WorkingDir: "/", User: "1337:1337"},
 		},
 		{
 			// Envoy needs a C library and istio-init needs iptables: both are
@@ -48,7 +48,7 @@ func builtins() []builtin {
 			},
 			manifest: image.Manifest{
 				Entrypoint: []string{"/istio/pilot-agent"},
-				Env:        []string{path, "ISTIO_BOOTSTRAP=/istio/envoy_bootstrap.json"},
+				Env:        []string{"PATH=/istio:" + dirs, "ISTIO_BOOTSTRAP=/istio/envoy_bootstrap.json"},
 				WorkingDir: "/", User: "1337:1337", HostUsr: true,
 			},
 		},
