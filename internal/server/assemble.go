@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -73,17 +72,13 @@ func observe(db *store.DB) func(context.Context, fleet.Observation) error {
 }
 
 // run serves until ctx ends or a part fails. The loops end after the last request, and nobody outlives run.
-func (p *parts) run(ctx context.Context, l net.Listener, o Options) error {
+func (p *parts) run(ctx context.Context, l, m net.Listener, o Options) error {
 	serving, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	running := []func(context.Context) error{p.loop.Run, p.state.run}
 	if o.MetricsListen != "" {
-		m, err := net.Listen("tcp", o.MetricsListen)
-		if err != nil {
-			return errors.Join(fmt.Errorf("--metrics-listen: %w", err), l.Close())
-		}
 		running = append(running, func(ctx context.Context) error { return p.server.serveMetrics(ctx, m) })
 	}
 	var g errgroup.Group

@@ -135,23 +135,42 @@ func Run(ctx context.Context, o Options) (err error) {
 			return fmt.Errorf("--tls-cert and --tls-key: %w", err)
 		}
 	}
-	l, err := net.Listen("tcp", o.Listen)
+	l, m, err := listen(o)
 	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
+		return err
 	}
 	if err := firstStart(ctx, db, o, l.Addr()); err != nil {
-		return errors.Join(err, l.Close())
+		return errors.Join(err, l.Close(), m.Close())
 	}
 	o.Log.InfoContext(ctx, "server starts", "version", version.Version, "address", l.Addr().String(), "data", o.DataDir)
 	p, err := assemble(db, o)
 	if err != nil {
-		return errors.Join(err, l.Close())
+		return errors.Join(err, l.Close(), m.Close())
 	}
 	if o.Listening != nil {
 		o.Listening(l.Addr())
 	}
-	return p.run(ctx, l, o)
+	return p.run(ctx, l, m, o)
 }
+
+// listen takes the addresses of the API and of the metrics; without the latter there is one that does nothing.
+func listen(o Options) (api, metrics net.Listener, err error) {
+	if api, err = net.Listen("tcp", o.Listen); err != nil {
+		return nil, nil, fmt.Errorf("--listen: %w", err)
+	}
+	if o.MetricsListen == "" {
+		return api, noListener{}, nil
+	}
+	if metrics, err = net.Listen("tcp", o.MetricsListen); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("--metrics-listen: %w", err), api.Close())
+	}
+	return api, metrics, nil
+}
+
+// noListener is the absence of one.
+type noListener struct{ net.Listener }
+
+func (noListener) Close() error { return nil }
 
 // firstStart gives the store what it needs, and says a password that was made up.
 func firstStart(ctx context.Context, db *store.DB, o Options, addr net.Addr) error {
