@@ -46,7 +46,9 @@ func newLogin(e *env) *cobra.Command {
 					return err
 				}
 			}
-			*q.into = cmp.Or(v, *q.into)
+			if v != "" || f.Changed(q.flag) { // an empty --tenant takes away the one of last time
+				*q.into = v
+			}
 		}
 		password = cmp.Or(password, e.getenv("TCTL_LOGIN_PASSWORD"))
 		if password == "" {
