@@ -40,7 +40,9 @@ func budgets() []budget {
 		{"the same with JSON and digests", "./internal/istio", "BenchmarkFull/Encoded", "ns/op", nsToMS, "ms", 150, "parts"},
 		{"one change at 1,000 hosts and 50 clusters, to deltas", "./internal/istio", "BenchmarkOneChange", "ns/op", nsToMS, "ms", 2, "objects"},
 		{"publish to the last of 50 edges answered, p99", "./internal/fleet", "BenchmarkFiftyEdges", "p99-ms", 1, "ms", 50, "bytes/change"},
-		{"parse and validate 4,000 objects", "./internal/resource", "BenchmarkDecode", "ns/op", nsToMS, "ms", 300, "objects"},
+		{"server memory for each of 50 edges with 300 services", "./internal/server", "BenchmarkMemoryPerEdge", "B/edge", 1.0 / (1 << 20), "MiB", 2, "objects/edge"},
+		{"parse, validate and compile 4,000 objects offline", "./internal/compile/offline", "BenchmarkOffline", "ns/op", nsToMS, "ms", 300, "objects"},
+		{"of which parse and validate", "./internal/resource", "BenchmarkDecode", "ns/op", nsToMS, "ms", 300, "objects"},
 	}
 }
 
