@@ -52,6 +52,10 @@ func (c *cluster) wake() {
 
 // publish takes a change in, and returns the removals that serve other clusters.
 func (c *cluster) publish(ch istio.Change) map[string]bool {
+	if ch.Gone {
+		c.forget()
+		return nil
+	}
 	c.known = true
 	drop := ch.Drop
 	if ch.Full {
@@ -91,6 +95,21 @@ func (c *cluster) publish(ch istio.Change) map[string]bool {
 		delete(c.held, o.ID)
 	}
 	return serving
+}
+
+// forget makes that the edge is told nothing any more. What the cluster runs stays; its credentials are gone too, so the
+// stream ends at the next check. Should the cluster be known again before that, all that the edge has is looked at.
+func (c *cluster) forget() {
+	c.known = false
+	clear(c.objects)
+	clear(c.oversize)
+	clear(c.held)
+	if c.sent != nil {
+		c.sent.Scan(func(id, _ string) bool {
+			c.pending[id] = true
+			return true
+		})
+	}
 }
 
 // hello takes in what an edge that just connected has.
@@ -141,6 +160,9 @@ func (c *cluster) take(revision int64) *difference {
 		delete(c.pending, id)
 		c.unanswered[id] = revision
 	}
+	if len(c.pending) == 0 {
+		c.pending = map[string]bool{} // after a whole bundle it is large, and a map does not shrink
+	}
 	h := sha256.New()
 	c.sent.Scan(func(id, digest string) bool {
 		_, _ = h.Write([]byte(id + " " + digest + "\n")) // never fails
@@ -161,6 +183,9 @@ func (c *cluster) applied(a *isthmusv1.Applied) {
 		if rev <= a.GetAt().GetRevision() {
 			delete(c.unanswered, id)
 		}
+	}
+	if len(c.unanswered) == 0 {
+		c.unanswered = map[string]int64{}
 	}
 }
 

@@ -31,8 +31,9 @@ const (
 	maxMessage = 32 << 20
 	// maxName is more than the name of a session or of a version has, which are stored.
 	maxName = 256
-	// partBytes is where deltas are cut.
-	partBytes = 1 << 20
+	// partBytes is where deltas are cut. Whoever waits for a message holds a buffer that was as long as one: of the memory
+	// for each edge, parts of 1 MiB were half.
+	partBytes = 128 << 10
 	// maxObject is more than the Kubernetes API server takes, and less than the 4 MiB that an edge does: a larger object
 	// would end the stream each time, and so keep everybody else's from the cluster.
 	maxObject = 3 << 20

@@ -29,6 +29,9 @@ type Bundle struct {
 // Change says what became different in the bundle of one cluster from one generation to the next.
 type Change struct {
 	Cluster string
+	// Gone means that the cluster no longer takes part: nobody says what it should run, which is not that it should run
+	// nothing. The other fields are empty.
+	Gone bool
 	// Full means that Put is the whole bundle; otherwise objects that are not named stay as they are.
 	Full bool
 	Put  []*Object

@@ -192,7 +192,7 @@ func (r *Renderer) commit(pending map[string]*patch) []Change {
 		b := r.clusters[name]
 		if b == nil { // gone, and whatever its units said does not matter
 			if p.full {
-				changes = append(changes, ch)
+				changes = append(changes, Change{Cluster: name, Gone: true})
 			}
 			continue
 		}

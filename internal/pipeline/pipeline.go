@@ -102,7 +102,7 @@ func (l *Loop) all() int64 {
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.clusters)) {
 		if !named[name] {
-			changes = append(changes, istio.Change{Cluster: name, Full: true})
+			changes = append(changes, istio.Change{Cluster: name, Gone: true})
 		}
 	}
 	l.handOn(s.Revision(), res.Conditions, changes, true)

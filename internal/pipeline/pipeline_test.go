@@ -82,6 +82,10 @@ func (f *fake) Changed(ctx context.Context, after int64) ([]store.Commit, error)
 func (f *fake) Publish(epoch string, revision int64, changes []istio.Change) {
 	line := fmt.Sprintf("%s@%d", epoch, revision)
 	for _, ch := range changes {
+		if ch.Gone {
+			line += fmt.Sprintf(" %s gone", ch.Cluster)
+			continue
+		}
 		line += fmt.Sprintf(" %s full=%t put=%d drop=%d", ch.Cluster, ch.Full, len(ch.Put), len(ch.Drop))
 	}
 	f.mu.Lock()
@@ -148,7 +152,7 @@ func TestLoopFollows(t *testing.T) {
 		want := []string{
 			"e@1 a full=true put=1 drop=0",
 			"e@2 b full=true put=1 drop=0",
-			"e@4 a full=true put=0 drop=0",
+			"e@4 a gone",
 		}
 		if diff := cmp.Diff(want, f.published); diff != "" {
 			t.Errorf("published (-want +got):\n%s", diff)
@@ -196,7 +200,7 @@ func TestLoopStartsOver(t *testing.T) {
 		synctest.Wait()
 		stop()
 		last := f.published[len(f.published)-1]
-		if want := "e@3 b full=true put=1 drop=0 a full=true put=0 drop=0"; last != want {
+		if want := "e@3 b full=true put=1 drop=0 a gone"; last != want {
 			t.Errorf("published %q, want %q", last, want)
 		}
 		if n := f.conditions["organizations/o/clusters/a"]; n != 0 {

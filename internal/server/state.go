@@ -98,7 +98,7 @@ func (s *state) bundle(ch istio.Change) {
 		s.owners[ch.Cluster] = known
 	}
 	drop := ch.Drop
-	if ch.Full {
+	if ch.Full || ch.Gone {
 		put := map[string]bool{}
 		for _, o := range ch.Put {
 			put[o.ID] = true
