@@ -10,8 +10,8 @@ import (
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 )
 
-// partBytes is how much one message carries.
-const partBytes = 1 << 20
+// partBytes is how much one message carries: as little as those of the server, whose buffers are as long as messages.
+const partBytes = 128 << 10
 
 // reporter turns facts into reports: a full one first, then what changed. Only one report is under way at a time, so
 // that whatever changes meanwhile goes together into the next one.
