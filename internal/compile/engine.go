@@ -3,8 +3,11 @@ package compile
 import (
 	"iter"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/tidwall/btree"
 
@@ -132,7 +135,6 @@ type engine struct {
 	readers []*readers
 	// spoken is what units say, by resource.
 	spoken map[resource.FQN][]statement
-	reads  Reads // its space is used again
 	runs   int
 	// forget, in tests, leaves reads unrecorded.
 	forget func(layer, unit, key string) bool
@@ -208,8 +210,9 @@ func (e *engine) run(s *store.Snapshot, changed []string) (derived []string, sai
 	said = map[resource.FQN]bool{}
 	dirtyKeys := slices.Clone(changed)
 	for i, l := range e.layers {
-		for _, unit := range e.dirty(i, l, dirtyKeys) {
-			dirtyKeys = e.update(i, l, unit, said, dirtyKeys)
+		units := e.dirty(i, l, dirtyKeys)
+		for n, d := range e.derive(l, units) {
+			dirtyKeys = e.update(i, units[n], d, said, dirtyKeys)
 		}
 	}
 	return dirtyKeys[len(changed):], said
@@ -254,33 +257,73 @@ func (e *engine) dirty(i int, l *layer, keys []string) []string {
 	return slices.Compact(units)
 }
 
-// update derives one unit anew, or drops it, and appends the keys whose values changed.
-func (e *engine) update(i int, l *layer, unit string, said map[resource.FQN]bool, changed []string) []string {
-	state := e.units[i][unit]
-	if state == nil {
-		state = &unitState{name: unit}
-	}
-	var out output
-	var reads []string
-	if e.exists(l.root(unit)) {
-		r := &e.reads
-		r.snapshot, r.derived, r.seen, r.more = e.snapshot, e.derived, r.seen[:0], nil
-		l.derive(r, unit, &out)
-		out.sort()
-		if e.forget != nil {
-			r.seen = slices.DeleteFunc(r.seen, func(k string) bool { return e.forget(l.name, unit, k) })
+// derivation is a unit as it is now.
+type derivation struct {
+	exists bool
+	out    output
+	reads  []string
+}
+
+// derive looks at units of one layer. They read only what layers below have published, so that none has to wait for
+// another: when there are many, as in a full run, all cores take part.
+func (e *engine) derive(l *layer, units []string) []derivation {
+	const block = 64
+	all := make([]derivation, len(units))
+	var next atomic.Int64
+	work := func() {
+		r := &Reads{snapshot: e.snapshot, derived: e.derived}
+		for {
+			from := int(next.Add(block)) - block
+			if from >= len(units) {
+				return
+			}
+			for n := from; n < min(from+block, len(units)); n++ {
+				e.deriveOne(l, units[n], r, &all[n])
+			}
 		}
-		slices.Sort(r.seen)
-		reads = r.seen
-		e.units[i][unit] = state
-	} else {
-		delete(e.units[i], unit)
 	}
-	e.record(i, state, reads)
-	e.speak(l.name, unit, state.out.remarks, out.remarks, said)
+	var others sync.WaitGroup
+	if e.forget == nil {
+		for range min(runtime.GOMAXPROCS(0), (len(units)+block-1)/block) - 1 {
+			others.Go(work)
+		}
+	}
+	work()
+	others.Wait()
+	return all
+}
+
+func (e *engine) deriveOne(l *layer, unit string, r *Reads, d *derivation) {
+	if d.exists = e.exists(l.root(unit)); !d.exists {
+		return
+	}
+	r.seen, r.more = r.seen[:0], nil
+	l.derive(r, unit, &d.out)
+	d.out.sort()
+	if e.forget != nil {
+		r.seen = slices.DeleteFunc(r.seen, func(k string) bool { return e.forget(l.name, unit, k) })
+	}
+	slices.Sort(r.seen)
+	d.reads = slices.Clone(r.seen)
+}
+
+// update makes a derivation the state of its unit, and appends the keys whose values changed.
+func (e *engine) update(i int, unit string, d derivation, said map[resource.FQN]bool, changed []string) []string {
+	state := e.units[i][unit]
+	switch {
+	case !d.exists && state == nil:
+		return changed
+	case !d.exists:
+		delete(e.units[i], unit)
+	case state == nil:
+		state = &unitState{name: unit}
+		e.units[i][unit] = state
+	}
+	e.record(i, state, d.reads)
+	e.speak(e.layers[i].name, unit, state.out.remarks, d.out.remarks, said)
 	old := state.out.values
-	state.out = out
-	return e.publish(old, out.values, changed)
+	state.out = d.out
+	return e.publish(old, d.out.values, changed)
 }
 
 // speak replaces what a unit said, and marks the resources about which it says something else now.
@@ -362,7 +405,7 @@ func (e *engine) record(i int, unit *unitState, now []string) {
 			readers.add(k, unit)
 		}
 	}
-	unit.reads = slices.Clone(now)
+	unit.reads = now
 }
 
 // publish makes the values of a unit visible to the layers above and appends the keys that are different. Both lists

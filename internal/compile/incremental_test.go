@@ -52,7 +52,7 @@ func (f *follower) take(res *Result, changes []istio.Change) {
 	}
 	for _, ch := range changes {
 		b := f.bundles[ch.Cluster]
-		if b == nil || ch.Full {
+		if b == nil || ch.Full || ch.Gone {
 			b = map[string]*istio.Object{}
 			f.bundles[ch.Cluster] = b
 		}

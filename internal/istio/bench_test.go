@@ -2,8 +2,10 @@ package istio_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
@@ -129,6 +131,28 @@ func BenchmarkOneChange(b *testing.B) {
 	}
 	want(b, touched, 49) // the own cluster calls the gateway by its ClusterIP
 	b.ReportMetric(float64(objects), "objects")
+}
+
+// TestCoresDoNotMatter compiles a world that is large enough to be shared out between cores, with one and with four.
+func TestCoresDoNotMatter(t *testing.T) {
+	s := state(300, 3)
+	bundles := func(cores int) map[string]string {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+		res, r, out := compile.New().RunAll(s), istio.New(), map[string]string{}
+		for fqn, cs := range res.Conditions {
+			out[string(fqn)] = fmt.Sprint(cs)
+		}
+		r.Apply(res.Delta)
+		for _, cluster := range r.Clusters() {
+			for id, o := range r.Bundle(cluster).Objects {
+				out[cluster+" "+id] = o.Digest
+			}
+		}
+		return out
+	}
+	if diff := cmp.Diff(bundles(1), bundles(4)); diff != "" {
+		t.Errorf("one core and four (-one +four):\n%s", diff)
+	}
 }
 
 func want(b *testing.B, got, want int) {
