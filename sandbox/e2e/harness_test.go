@@ -44,6 +44,9 @@ func build(t *testing.T) *sandbox {
 	if err := os.WriteFile(filepath.Join(s.app, "image.json"), []byte(`{"entrypoint": ["/app"], "user": "1000"}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.try("status"); err == nil {
+		t.Fatal("a sandbox is running already, and this test would end it")
+	}
 	return s
 }
 
@@ -53,7 +56,8 @@ func (s *sandbox) try(args ...string) (string, error) {
 }
 
 func (s *sandbox) in(stdin string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
+	// Not canceled with the test: what cleans up needs it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.bin, args...)
 	cmd.Stdin = strings.NewReader(stdin)

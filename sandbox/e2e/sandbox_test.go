@@ -91,7 +91,7 @@ func TestKilled(t *testing.T) {
 		unchanged(t, before, "after kill -9 of "+victim)
 	}
 	s.run(t, "up", "--no-istio", "--nodes", "2")
-	s.run(t, "exec", "a/node2", "--", "true")
+	twoNodes(t, s)
 	s.run(t, "down")
 	unchanged(t, before, "after down")
 }

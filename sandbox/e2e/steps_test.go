@@ -258,3 +258,32 @@ func restart(t *testing.T, s *sandbox) {
 		t.Errorf("status does not list the API server:\n%s", out)
 	}
 }
+
+// spreadYAML runs a pod on every node, and a Service that has all of them.
+const spreadYAML = `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: app}
+spec:
+  selector: {matchLabels: {app: app}}
+  template:
+    metadata: {labels: {app: app}}
+    spec:
+      containers:
+      - name: app
+        image: example.test/app:1
+        readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+`
+
+// twoNodes says that the pods of a cluster's two nodes reach each other by their own addresses.
+func twoNodes(t *testing.T, s *sandbox) {
+	s.run(t, "image", "add", "example.test/app:1", s.app)
+	s.apply(t, "a", spreadYAML)
+	s.kubectl(t, "a", "rollout", "status", "daemonset/app", "--timeout=60s")
+	for _, to := range []string{"node1", "node2"} {
+		ip := s.kubectl(t, "a", "get", "pods", "-l", "app=app", "--field-selector", "spec.nodeName="+to, "-o", "jsonpath={.items[0].status.podIP}")
+		for _, from := range []string{"a", "a/node2"} {
+			answers(t, s, from, "http://"+ip+":8080/", "")
+		}
+	}
+}
