@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -89,6 +90,16 @@ func appendValue(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value
 		return appendMessage(b, v.Message())
 	case protoreflect.StringKind:
 		return appendText(b, v.String())
+	case protoreflect.BoolKind:
+		return strconv.AppendBool(b, v.Bool())
+	case protoreflect.Uint32Kind:
+		return strconv.AppendUint(b, v.Uint(), 10)
+	case protoreflect.Int32Kind:
+		return strconv.AppendInt(b, v.Int(), 10)
+	case protoreflect.EnumKind:
+		if ev := fd.Enum().Values().ByNumber(v.Enum()); ev != nil {
+			return appendText(b, string(ev.Name()))
+		}
 	}
 	return append(b, mustJSON(scalarTree(fd, v))...)
 }
