@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -65,6 +66,9 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 
 // route finds what the path and the method ask for.
 func (h *rest) route(ctx context.Context, r *http.Request, body []byte) (any, error) {
+	if err := checkQuery(r.URL.Query()); err != nil {
+		return nil, h.ifSignedIn(ctx, err)
+	}
 	path := strings.Trim(strings.TrimPrefix(r.URL.Path, "/v2/"), "/")
 	if f := h.fixed(r.Method, path); f != nil {
 		return f(ctx, r, body)
@@ -282,8 +286,31 @@ func (h *rest) apply(ctx context.Context, r *http.Request, body []byte) (any, er
 	return h.s.Apply(ctx, req)
 }
 
+// checkQuery refuses a value that would otherwise be taken for its opposite: with ?dryRun=yes somebody expects that nothing is
+// stored.
+func checkQuery(q url.Values) error {
+	for _, name := range []string{"dryRun", "force", "recursive"} {
+		if v := q.Get(name); v != "" {
+			if _, err := strconv.ParseBool(v); err != nil {
+				return fmt.Errorf("%w: query parameter %s=%q is neither true nor false", errInvalid, name, v)
+			}
+		}
+	}
+	if v := q.Get("limit"); v != "" {
+		if _, err := strconv.ParseUint(v, 10, 31); err != nil {
+			return fmt.Errorf("%w: query parameter limit=%q is not a number", errInvalid, v)
+		}
+	}
+	return nil
+}
+
+// asked says whether a switch is on: with true, or just by its name.
 func asked(r *http.Request, name string) bool {
-	on, _ := strconv.ParseBool(r.URL.Query().Get(name))
+	q := r.URL.Query()
+	if q.Has(name) && q.Get(name) == "" {
+		return true
+	}
+	on, _ := strconv.ParseBool(q.Get(name)) // checkQuery has looked at it
 	return on
 }
 
