@@ -2,6 +2,7 @@ package compile
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
@@ -53,7 +54,7 @@ func deriveGateway(r *Reads, unit string, out *output) {
 		Key:       intent.GatewayKey{Cluster: name, FQN: p.FQN},
 		Workspace: p.Workspace.Name(), Group: p.FQN.Parent().Name(),
 		Namespace: p.Namespace, Name: p.FQN.Name(),
-		Servers:  p.Servers,
+		Servers:  s.guarded(),
 		Hosts:    s.nameHosts(s.resolve()),
 		Metadata: p.Metadata,
 	}
@@ -297,4 +298,68 @@ func (s *scene) firstGateway(host string) resource.FQN {
 		}
 	}
 	return ""
+}
+
+// guarded are the servers, with what their guards take from the cluster: the services that they ask, and the ports of
+// the pods.
+func (s *scene) guarded() []intent.Server {
+	all, own := s.plan.Servers, false
+	for i := range all {
+		g := all[i].Guard
+		if g == nil {
+			continue
+		}
+		if !own {
+			all, own = slices.Clone(all), true
+		}
+		all[i].Target = s.target(all[i].Port)
+		all[i].Guard = upstreams(g, func(field string, u *intent.Upstream) *intent.Upstream {
+			return s.upstream(s.plan.Fields[i]+"."+field, u)
+		})
+	}
+	return all
+}
+
+// target is the port of the pods that a port of the Service leads to, 0 when that is not known.
+func (s *scene) target(port uint32) uint32 {
+	for _, svc := range s.services {
+		p := portOf(svc, port)
+		if p == nil {
+			continue
+		}
+		if p.GetTargetPort() == "" || p.GetTargetPort() == "0" {
+			return p.GetNumber()
+		}
+		if n, err := strconv.ParseUint(p.GetTargetPort(), 10, 16); err == nil {
+			return uint32(n)
+		}
+		for _, w := range s.pods {
+			if n := w.GetPorts()[p.GetTargetPort()]; n != 0 {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// upstream finds out whether the service that a guard asks is one of the cluster.
+func (s *scene) upstream(field string, u *intent.Upstream) *intent.Upstream {
+	labels := strings.Split(u.Host, ".")
+	if len(labels) < 2 || len(labels) > 2 && labels[2] != "svc" {
+		return u
+	}
+	svc := s.fact("service/" + labels[1] + "/" + labels[0]).GetService()
+	if svc == nil && len(labels) == 2 {
+		return u // a name of two labels is a service of the cluster only when there is one
+	}
+	found := *u
+	found.Host, found.Mesh = labels[0]+"."+labels[1]+".svc.cluster.local", true
+	switch {
+	case !s.cluster.Known:
+	case svc == nil:
+		s.say(no(reasonUnknownService, field, "Service %q does not exist in namespace %q.", labels[0], labels[1]))
+	case !slices.ContainsFunc(svc.GetPorts(), func(p *isthmusv1.Service_Port) bool { return p.GetNumber() == u.Port }):
+		s.say(no(reasonUnknownPort, field, "Service %q in namespace %q has no port %d.", labels[0], labels[1], u.Port))
+	}
+	return &found
 }

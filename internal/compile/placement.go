@@ -74,7 +74,7 @@ func placementLayer() *layer {
 	return &layer{
 		name: "placement",
 		unitOf: func(key string) string {
-			if fqn := store.Key(key).FQN(); fqn.Plural() == "ingressgateways" {
+			if fqn := store.Key(key).FQN(); isGateway(fqn) {
 				return string(fqn)
 			}
 			return ""
@@ -86,7 +86,7 @@ func placementLayer() *layer {
 
 func derivePlacement(r *Reads, unit string, out *output) {
 	fqn := resource.FQN(unit)
-	spec, _ := specOf(r, fqn).(*gatewayv2.IngressGateway)
+	spec, _ := specOf(r, fqn).(gatewaySpec)
 	workspace, _ := specOf(r, fqn.Ancestor("workspaces")).(*tsbv2.Workspace)
 	group, _ := specOf(r, fqn.Parent()).(*gatewayv2.Group)
 	if spec == nil {
@@ -125,7 +125,7 @@ func specOf(r *Reads, fqn resource.FQN) proto.Message {
 }
 
 // admit returns the servers that hold, and notes the hosts that the gateway exposes even while a server does not.
-func admit(r *Reads, p *plan, spec *gatewayv2.IngressGateway, out *output) []*server {
+func admit(r *Reads, p *plan, spec gatewaySpec, out *output) []*server {
 	var admitted []*server
 	for i, s := range servers(spec) {
 		if s.port == intent.MTLSPort {
@@ -141,9 +141,11 @@ func admit(r *Reads, p *plan, spec *gatewayv2.IngressGateway, out *output) []*se
 			out.say(p.FQN, c)
 			continue
 		}
-		if guarded(p.FQN, s, out) {
+		g, open := guard(p, s, out)
+		if !open {
 			continue
 		}
+		s.guard = g
 		admitted = append(admitted, s)
 	}
 	return admitted
@@ -158,34 +160,6 @@ func hostOwner(r *Reads, host string) resource.FQN {
 		}
 	}
 	return best.FQN
-}
-
-// guarded says whether a server asks for a protection that is not translated. Such a server is not exposed: nobody
-// may pass where the author meant that some may not.
-func guarded(fqn resource.FQN, s *server, out *output) bool {
-	if s.http == nil {
-		return false
-	}
-	closed := false
-	say := func(field string, set, closes bool) {
-		if !set {
-			return
-		}
-		path := s.field + "." + field
-		if closes {
-			closed = true
-			out.say(fqn, no(reasonNotTranslated, path, "The field %s is not translated; server %q is not exposed, because it would be open to all.", path, s.name))
-			return
-		}
-		out.say(fqn, no(reasonNotTranslated, path, "The field %s is not translated.", path))
-	}
-	h := s.http
-	say("authentication", h.GetAuthentication() != nil, true)
-	say("authorization", h.GetAuthorization() != nil, true)
-	say("xxxOldAuthentication", h.GetXxxOldAuthentication() != nil, true) //nolint:staticcheck // old input
-	say("xxxOldAuthorization", h.GetXxxOldAuthorization() != nil, true)   //nolint:staticcheck // old input
-	say("rateLimiting", h.GetRateLimiting() != nil, false)
-	return closed
 }
 
 // conflictOf finds the first other server that cannot be true together with s, which is at order in its own gateway. Who
@@ -337,7 +311,7 @@ func fillPlan(p *plan, admitted []*server, out *output) {
 		p.Fields = append(p.Fields, s.field)
 		p.Servers = append(p.Servers, intent.Server{
 			Name: s.name, Port: s.port, Protocol: s.protocol, Host: s.host,
-			TLS: serverTLS(s.tls), Internal: internal[s.host] == s,
+			TLS: serverTLS(s.tls), Internal: internal[s.host] == s, Guard: s.guard,
 		})
 		i, ok := byHost[s.host]
 		if !ok {
@@ -369,9 +343,7 @@ func internalServers(admitted []*server) map[string]*server {
 }
 
 func forwards(s *server) bool {
-	return s.route != nil || slices.ContainsFunc(s.http.GetRouting().GetRules(), func(rule *gatewayv2.HttpRule) bool {
-		return rule.GetRoute() != nil
-	})
+	return s.to != nil || slices.ContainsFunc(s.rules, func(r rule) bool { return r.to != nil })
 }
 
 // withHosts is p with its hosts' routes replaced; p is shared and stays as it was.

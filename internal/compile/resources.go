@@ -49,7 +49,7 @@ func deriveResource(r *Reads, unit string, out *output) {
 		if spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
 			out.say(fqn, no(reasonNotTranslated, "configMode", "The field configMode is not translated: Istio objects of DIRECT mode are not taken yet."))
 		}
-	case *gatewayv2.IngressGateway:
+	case gatewaySpec:
 		indexGateway(r, fqn, spec, out)
 	}
 	for _, c := range metadataProblems(res.Spec) {
@@ -156,7 +156,7 @@ func hostClaimPrefix(host string) string { return "u/hostclaim/" + host + "/" }
 func dashPrefix(dashed string) string    { return "u/dash/" + dashed + "/" }
 
 // indexGateway says which hosts and ports a gateway asks for.
-func indexGateway(r *Reads, fqn resource.FQN, spec *gatewayv2.IngressGateway, out *output) {
+func indexGateway(r *Reads, fqn resource.FQN, spec gatewaySpec, out *output) {
 	group, workspace := fqn.Parent(), fqn.Ancestor("workspaces")
 	ns, labels := spec.GetWorkloadSelector().GetNamespace(), spec.GetWorkloadSelector().GetLabels()
 	for i, s := range servers(spec) {
@@ -168,65 +168,6 @@ func indexGateway(r *Reads, fqn resource.FQN, spec *gatewayv2.IngressGateway, ou
 		out.put(listenerHostKey(group, ns, s.port, s.host)+string(fqn), l)
 		out.put(listenerClassKey(group, ns, s.port, s.class())+string(fqn), l)
 	}
-}
-
-// server is what the servers of all three lists have in common.
-type server struct {
-	// field is the JSON path, for example "http[0]".
-	field    string
-	name     string
-	host     string
-	port     uint32
-	protocol intent.Protocol
-
-	http *gatewayv2.HttpServer
-	tls  *typesv2.ServerTLS
-	// route of passthrough and TCP servers.
-	route *gatewayv2.Route
-}
-
-// class of protocols: servers of different ones cannot share a port, and of plain TCP there is one per port.
-func (s *server) class() string {
-	switch s.protocol {
-	case intent.HTTP:
-		return "http"
-	case intent.TCP:
-		return "tcp"
-	}
-	return "tls"
-}
-
-// servers are those of all lists, in order.
-func servers(spec *gatewayv2.IngressGateway) []*server {
-	var all []*server
-	for i, h := range spec.GetHttp() {
-		s := &server{field: "http[" + itoa(i) + "]", name: h.GetName(), host: hostOf(h), port: h.GetPort(), protocol: intent.HTTP, http: h, tls: terminating(h.GetTls())}
-		if s.tls != nil {
-			s.protocol = intent.HTTPS
-		}
-		all = append(all, s)
-	}
-	for i, p := range spec.GetTlsPassthrough() {
-		all = append(all, &server{field: "tlsPassthrough[" + itoa(i) + "]", name: p.GetName(), host: hostOf(p), port: p.GetPort(), protocol: intent.Passthrough, route: p.GetRoute()})
-	}
-	for i, t := range spec.GetTcp() {
-		s := &server{field: "tcp[" + itoa(i) + "]", name: t.GetName(), host: hostOf(t), port: t.GetPort(), protocol: intent.TCP, tls: terminating(t.GetTls()), route: t.GetRoute()}
-		if s.tls != nil {
-			s.protocol = intent.TCPTLS
-		}
-		all = append(all, s)
-	}
-	return all
-}
-
-func hostOf(s interface{ GetHostname() string }) string { return strings.ToLower(s.GetHostname()) }
-
-// terminating is nil for a server that speaks plain text.
-func terminating(t *typesv2.ServerTLS) *typesv2.ServerTLS {
-	if t.GetMode() == typesv2.ServerTLS_DISABLED {
-		return nil
-	}
-	return t
 }
 
 // dashed is a host name as part of an object name.
@@ -265,6 +206,17 @@ func untranslated(spec proto.Message) []string {
 			add("extension["+itoa(i)+"]", true)
 		}
 		add("waf", s.GetWaf() != nil)
+	case *gatewayv2.Tier1Gateway:
+		for i := range s.GetExtension() {
+			add("extension["+itoa(i)+"]", true)
+		}
+		add("waf", s.GetWaf() != nil)
+	case *gatewayv2.Gateway:
+		for i := range s.GetWasmPlugins() {
+			add("wasmPlugins["+itoa(i)+"]", true)
+		}
+		add("waf", s.GetWaf() != nil)
+		add("egressAuthorization", len(s.GetEgressAuthorization()) > 0)
 	}
 	slices.Sort(fields)
 	return fields

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -36,35 +37,33 @@ func serverTLS(t *typesv2.ServerTLS) *intent.TLS {
 // addRoutes adds what a server does with requests to its host in the plan.
 func addRoutes(p *plan, host int, s *server, ports []uint32, out *output) {
 	h := &p.Hosts[host]
-	switch {
-	case s.http != nil:
-		routing := s.http.GetRouting()
-		for i, rule := range routing.GetRules() {
-			field := s.field + ".routing.rules[" + itoa(i) + "]"
-			route := httpRoute(p, rule, field, out)
-			route.Name = p.FQN.Name() + "-" + s.name + "-" + itoa(i)
-			route.Ports = ports
-			route.CORS = cors(routing.GetCorsPolicy())
-			if to := rule.GetRoute(); to != nil {
-				d, ref := destination(to)
-				ref.Field, ref.Server, ref.Host, ref.Kind, ref.Index = field+".route", s.name, host, "http", len(h.HTTP)
-				route.To = &d
-				p.Refs = append(p.Refs, ref)
-			}
-			h.HTTP = append(h.HTTP, route)
+	for i := range s.rules {
+		r := &s.rules[i]
+		route := httpRoute(p, r, out)
+		route.Name = p.FQN.Name() + "-" + s.name + "-" + itoa(i)
+		route.Ports = ports
+		route.CORS = cors(cmp.Or(r.cors, s.cors))
+		if r.to != nil {
+			d, ref := destination(r.to.service)
+			ref.Field, ref.Server, ref.Host, ref.Kind, ref.Index = r.to.field, s.name, host, kindHTTP, len(h.HTTP)
+			route.To = &d
+			p.Refs = append(p.Refs, ref)
 		}
-	case s.route != nil:
-		d, ref := destination(s.route)
-		ref.Field, ref.Server, ref.Host, ref.Kind, ref.Index = s.field+".route", s.name, host, "tcp", len(h.TCP)
-		f := intent.Forward{Ports: ports, To: d}
-		if s.protocol == intent.Passthrough {
-			ref.Kind, ref.Index = "pass", len(h.Pass)
-			h.Pass = append(h.Pass, f)
-		} else {
-			h.TCP = append(h.TCP, f)
-		}
-		p.Refs = append(p.Refs, ref)
+		h.HTTP = append(h.HTTP, route)
 	}
+	if s.to == nil {
+		return
+	}
+	d, ref := destination(s.to.service)
+	ref.Field, ref.Server, ref.Host, ref.Kind, ref.Index = s.to.field, s.name, host, kindTCP, len(h.TCP)
+	f := intent.Forward{Ports: ports, To: d}
+	if s.protocol == intent.Passthrough {
+		ref.Kind, ref.Index = "pass", len(h.Pass)
+		h.Pass = append(h.Pass, f)
+	} else {
+		h.TCP = append(h.TCP, f)
+	}
+	p.Refs = append(p.Refs, ref)
 }
 
 // destination reads "<namespace>/<service>". Short names of services become full ones; the name of another
@@ -87,9 +86,10 @@ func destination(to *gatewayv2.Route) (intent.Destination, destinationRef) {
 	return intent.Destination{Host: host, Port: to.GetPort()}, ref
 }
 
-func httpRoute(p *plan, rule *gatewayv2.HttpRule, field string, out *output) intent.HTTPRoute {
-	var route intent.HTTPRoute
-	for i, m := range rule.GetMatch() {
+func httpRoute(p *plan, r *rule, out *output) intent.HTTPRoute {
+	field := r.field
+	route := intent.HTTPRoute{Timeout: r.timeout, NoExternal: r.noExternal}
+	for i, m := range r.match {
 		match, unknown := httpMatch(m)
 		for _, h := range unknown {
 			out.say(p.FQN, no(reasonNotTranslated, field+".match["+itoa(i)+"].headers", "The pseudo header %q cannot be matched.", h))
@@ -99,23 +99,23 @@ func httpRoute(p *plan, rule *gatewayv2.HttpRule, field string, out *output) int
 		}
 		route.Matches = append(route.Matches, match)
 	}
-	if len(rule.GetMatch()) > 0 && len(route.Matches) == 0 {
+	if len(r.match) > 0 && len(route.Matches) == 0 {
 		never := intent.HTTPMatch{URI: &intent.StringMatch{Exact: "/isthmus.invalid/never"}}
 		route.Matches = append(route.Matches, never)
 	}
-	route.Request = headers(rule.GetModify().GetHeaders().GetRequest())
-	route.Response = headers(rule.GetModify().GetHeaders().GetResponse())
-	if w := rule.GetModify().GetRewrite(); w.GetUri() != "" || w.GetAuthority() != "" {
-		if rule.GetRoute() != nil {
+	route.Request = headers(r.modify.GetHeaders().GetRequest())
+	route.Response = headers(r.modify.GetHeaders().GetResponse())
+	if w := r.modify.GetRewrite(); w.GetUri() != "" || w.GetAuthority() != "" {
+		if r.to != nil {
 			route.Rewrite = &intent.Rewrite{URI: w.GetUri(), Authority: w.GetAuthority()}
 		} else {
 			out.say(p.FQN, no(reasonNotTranslated, field+".modify.rewrite", "The field %s.modify.rewrite has no effect without a route.", field))
 		}
 	}
-	if d := rule.GetRedirect(); d != nil {
+	if d := r.redirect; d != nil {
 		route.Redirect = &intent.Redirect{URI: d.GetUri(), Authority: d.GetAuthority(), Scheme: d.GetScheme(), Port: d.GetPort(), Code: d.GetRedirectCode()}
 	}
-	if d := rule.GetDirectResponse(); d != nil {
+	if d := r.direct; d != nil {
 		route.Direct = &intent.Direct{Status: d.GetStatus()}
 		switch b := d.GetBody().GetSpecifier().(type) {
 		case *gatewayv2.HttpBody_String_:

@@ -76,14 +76,19 @@ const (
 
 // Server accepts connections for one host on one port.
 type Server struct {
-	Name     string
-	Port     uint32
+	Name string
+	// Port of the gateway's Service; 0 for a server that is called from within the mesh only.
+	Port uint32
+	// Target is the port of the pods that Port leads to; 0 when that is not known.
+	Target   uint32
 	Protocol Protocol
 	Host     string
 	// TLS is nil for what is not terminated.
 	TLS *TLS
 	// Internal says that calls from within the mesh end at this server: there is one such server per host.
 	Internal bool
+	// Guard stands before the routes; nil for none.
+	Guard *Guard
 }
 
 // TLS says how a server terminates TLS.
@@ -135,6 +140,10 @@ type HTTPRoute struct {
 	// Response headers.
 	Response Headers
 	Rewrite  *Rewrite
+	// Timeout of the whole request; nil leaves it to the mesh.
+	Timeout *time.Duration
+	// NoExternal lets requests pass without asking the external authorizer of the server's Guard.
+	NoExternal bool
 	// One of these.
 	To       *Destination
 	Redirect *Redirect

@@ -17,6 +17,7 @@ const (
 	waveNamespace       = 0
 	waveServiceEntry    = 1
 	waveDestinationRule = 2
+	waveEnvoyFilter     = 2 // before the hosts that it guards
 	waveGateway         = 3
 	waveVirtualService  = 4
 )

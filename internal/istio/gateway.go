@@ -26,6 +26,12 @@ func renderGateway(g *intent.Gateway) []config {
 		if len(h.HTTP)+len(h.Pass)+len(h.TCP) == 0 {
 			continue // Istio refuses a VirtualService without a route
 		}
+		if f := guards(g, h); f != nil {
+			configs = append(configs, config{
+				apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter", namespace: g.Namespace, name: "guard-" + h.Name,
+				spec: f, wave: waveEnvoyFilter, dress: dress,
+			})
+		}
 		configs = append(configs, config{
 			apiVersion: networkingV1, kind: "VirtualService", namespace: g.Namespace, name: "vs-" + h.Name,
 			spec: virtualService(g, h), wave: waveVirtualService, dress: dress,

@@ -18,6 +18,9 @@ func httpRoute(in *intent.HTTPRoute) *networking.HTTPRoute {
 	if w := in.Rewrite; w != nil {
 		out.Rewrite = &networking.HTTPRewrite{Uri: w.URI, Authority: w.Authority}
 	}
+	if in.Timeout != nil {
+		out.Timeout = durationpb.New(*in.Timeout)
+	}
 	switch {
 	case in.To != nil:
 		out.Route = []*networking.HTTPRouteDestination{{Destination: destination(*in.To), Weight: 100}}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // encoder makes JSON of messages. It is used by one goroutine at a time.
@@ -74,10 +77,13 @@ func (e *encoder) message(b []byte, m protoreflect.Message) []byte {
 	return append(b, '}')
 }
 
-// wellKnown appends one of protobuf's own types: a duration, or a scalar that can be absent.
+// wellKnown appends one of protobuf's own types: a duration, free-form values, or a scalar that can be absent.
 func (e *encoder) wellKnown(b []byte, m protoreflect.Message) []byte {
-	if m.Descriptor().Name() == "Duration" {
+	switch v := m.Interface().(type) {
+	case *durationpb.Duration:
 		return appendDuration(b, m)
+	case *structpb.Struct:
+		return appendStruct(b, v)
 	}
 	fd := m.Descriptor().Fields().ByName("value")
 	return e.scalar(b, fd, m.Get(fd))
@@ -190,4 +196,41 @@ func appendPairs(b []byte, pairs []pair) []byte {
 		b = appendString(b, p.value)
 	}
 	return append(b, '}')
+}
+
+// appendStruct appends free-form values, with sorted keys like everything else.
+func appendStruct(b []byte, s *structpb.Struct) []byte {
+	b = append(b, '{')
+	for i, k := range slices.Sorted(maps.Keys(s.GetFields())) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, k)
+		b = append(b, ':')
+		b = appendValue(b, s.GetFields()[k])
+	}
+	return append(b, '}')
+}
+
+func appendValue(b []byte, v *structpb.Value) []byte {
+	switch v := v.GetKind().(type) {
+	case *structpb.Value_StringValue:
+		return appendString(b, v.StringValue)
+	case *structpb.Value_BoolValue:
+		return strconv.AppendBool(b, v.BoolValue)
+	case *structpb.Value_NumberValue:
+		return strconv.AppendFloat(b, v.NumberValue, 'f', -1, 64)
+	case *structpb.Value_StructValue:
+		return appendStruct(b, v.StructValue)
+	case *structpb.Value_ListValue:
+		b = append(b, '[')
+		for i, x := range v.ListValue.GetValues() {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendValue(b, x)
+		}
+		return append(b, ']')
+	}
+	return append(b, "null"...)
 }

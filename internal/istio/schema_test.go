@@ -54,7 +54,8 @@ func istioSchemas(t *testing.T) schemas {
 			t.Fatal(err)
 		}
 		for _, v := range crd.Spec.Versions {
-			if v.Name != "v1" || crd.Spec.Group != "networking.istio.io" {
+			served := v.Name == "v1" && crd.Spec.Group == "networking.istio.io" || crd.Spec.Names.Kind == "EnvoyFilter"
+			if !served {
 				continue
 			}
 			all[crd.Spec.Group+"/"+v.Name+"/"+crd.Spec.Names.Kind] = newKindSchema(t, v.Schema.OpenAPIV3Schema)

@@ -61,6 +61,16 @@ var Kinds = []*Kind{
 		Short: []string{"ig", "tig"},
 		Spec:  func() proto.Message { return new(gatewayv2.IngressGateway) },
 	},
+	{
+		APIVersion: gatewayV2, Name: "Tier1Gateway", Parent: gatewayV2 + "/Group", Plural: "tier1gateways", Singular: "tier1gateway",
+		Short: []string{"t1", "tt1"},
+		Spec:  func() proto.Message { return new(gatewayv2.Tier1Gateway) },
+	},
+	{
+		APIVersion: gatewayV2, Name: "Gateway", Parent: gatewayV2 + "/Group", Plural: "unifiedgateways", Singular: "gateway",
+		Short: []string{"gwt", "tg"},
+		Spec:  func() proto.Message { return new(gatewayv2.Gateway) },
+	},
 }
 
 // ByID returns the kind with an ID, nil when there is none.

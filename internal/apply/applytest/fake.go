@@ -37,6 +37,7 @@ func kinds() map[schema.GroupVersionKind]apply.Resource {
 		{"networking.istio.io", "v1", "DestinationRule", "destinationrules", false},
 		{"networking.istio.io", "v1", "Gateway", "gateways", false},
 		{"networking.istio.io", "v1", "VirtualService", "virtualservices", false},
+		{"networking.istio.io", "v1alpha3", "EnvoyFilter", "envoyfilters", false},
 	} {
 		gvk := schema.GroupVersionKind{Group: k.group, Version: k.version, Kind: k.kind}
 		out[gvk] = apply.Resource{GroupVersionResource: gvk.GroupVersion().WithResource(k.plural), Namespaced: !k.cluster}

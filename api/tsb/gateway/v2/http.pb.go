@@ -655,6 +655,79 @@ func (x *CorsPolicy) GetAllowCredentials() bool {
 	return false
 }
 
+// ClusterDestination is a cluster, or those with the labels, and the share of the traffic that goes there.
+type ClusterDestination struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the cluster; name or labels, not both.
+	Name   string            `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// network limits the destination to the clusters in it.
+	Network string `protobuf:"bytes,3,opt,name=network,proto3" json:"network,omitempty"`
+	// weight in percent. The weights of all destinations add up to 100; without any the nearest cluster is used, and the
+	// others when it fails.
+	Weight        uint32 `protobuf:"varint,4,opt,name=weight,proto3" json:"weight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterDestination) Reset() {
+	*x = ClusterDestination{}
+	mi := &file_tsb_gateway_v2_http_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterDestination) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterDestination) ProtoMessage() {}
+
+func (x *ClusterDestination) ProtoReflect() protoreflect.Message {
+	mi := &file_tsb_gateway_v2_http_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterDestination.ProtoReflect.Descriptor instead.
+func (*ClusterDestination) Descriptor() ([]byte, []int) {
+	return file_tsb_gateway_v2_http_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ClusterDestination) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClusterDestination) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *ClusterDestination) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *ClusterDestination) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
 type Modify_Headers struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Modify_Operations     `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -665,7 +738,7 @@ type Modify_Headers struct {
 
 func (x *Modify_Headers) Reset() {
 	*x = Modify_Headers{}
-	mi := &file_tsb_gateway_v2_http_proto_msgTypes[10]
+	mi := &file_tsb_gateway_v2_http_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +750,7 @@ func (x *Modify_Headers) String() string {
 func (*Modify_Headers) ProtoMessage() {}
 
 func (x *Modify_Headers) ProtoReflect() protoreflect.Message {
-	mi := &file_tsb_gateway_v2_http_proto_msgTypes[10]
+	mi := &file_tsb_gateway_v2_http_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +793,7 @@ type Modify_Operations struct {
 
 func (x *Modify_Operations) Reset() {
 	*x = Modify_Operations{}
-	mi := &file_tsb_gateway_v2_http_proto_msgTypes[11]
+	mi := &file_tsb_gateway_v2_http_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +805,7 @@ func (x *Modify_Operations) String() string {
 func (*Modify_Operations) ProtoMessage() {}
 
 func (x *Modify_Operations) ProtoReflect() protoreflect.Message {
-	mi := &file_tsb_gateway_v2_http_proto_msgTypes[11]
+	mi := &file_tsb_gateway_v2_http_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +852,7 @@ type Modify_Rewrite struct {
 
 func (x *Modify_Rewrite) Reset() {
 	*x = Modify_Rewrite{}
-	mi := &file_tsb_gateway_v2_http_proto_msgTypes[12]
+	mi := &file_tsb_gateway_v2_http_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +864,7 @@ func (x *Modify_Rewrite) String() string {
 func (*Modify_Rewrite) ProtoMessage() {}
 
 func (x *Modify_Rewrite) ProtoReflect() protoreflect.Message {
-	mi := &file_tsb_gateway_v2_http_proto_msgTypes[12]
+	mi := &file_tsb_gateway_v2_http_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +960,15 @@ const file_tsb_gateway_v2_http_proto_rawDesc = "" +
 	"\x0eexpose_headers\x18\x04 \x03(\tR\rexposeHeaders\x122\n" +
 	"\amax_age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x120\n" +
 	"\x11allow_credentials\x18\x06 \x01(\bH\x00R\x10allowCredentials\x88\x01\x01B\x14\n" +
-	"\x12_allow_credentialsB2Z0isthmus.dev/isthmus/api/tsb/gateway/v2;gatewayv2b\x06proto3"
+	"\x12_allow_credentials\"\xf4\x01\n" +
+	"\x12ClusterDestination\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12T\n" +
+	"\x06labels\x18\x02 \x03(\v2<.tetrateio.api.tsb.gateway.v2.ClusterDestination.LabelsEntryR\x06labels\x12\x18\n" +
+	"\anetwork\x18\x03 \x01(\tR\anetwork\x12\x1f\n" +
+	"\x06weight\x18\x04 \x01(\rB\a\xbaH\x04*\x02\x18dR\x06weight\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B2Z0isthmus.dev/isthmus/api/tsb/gateway/v2;gatewayv2b\x06proto3"
 
 var (
 	file_tsb_gateway_v2_http_proto_rawDescOnce sync.Once
@@ -901,7 +982,7 @@ func file_tsb_gateway_v2_http_proto_rawDescGZIP() []byte {
 	return file_tsb_gateway_v2_http_proto_rawDescData
 }
 
-var file_tsb_gateway_v2_http_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_tsb_gateway_v2_http_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_tsb_gateway_v2_http_proto_goTypes = []any{
 	(*HttpRouting)(nil),         // 0: tetrateio.api.tsb.gateway.v2.HttpRouting
 	(*HttpRule)(nil),            // 1: tetrateio.api.tsb.gateway.v2.HttpRule
@@ -912,14 +993,16 @@ var file_tsb_gateway_v2_http_proto_goTypes = []any{
 	(*DirectResponse)(nil),      // 6: tetrateio.api.tsb.gateway.v2.DirectResponse
 	(*HttpBody)(nil),            // 7: tetrateio.api.tsb.gateway.v2.HttpBody
 	(*CorsPolicy)(nil),          // 8: tetrateio.api.tsb.gateway.v2.CorsPolicy
-	nil,                         // 9: tetrateio.api.tsb.gateway.v2.HttpMatch.HeadersEntry
-	(*Modify_Headers)(nil),      // 10: tetrateio.api.tsb.gateway.v2.Modify.Headers
-	(*Modify_Operations)(nil),   // 11: tetrateio.api.tsb.gateway.v2.Modify.Operations
-	(*Modify_Rewrite)(nil),      // 12: tetrateio.api.tsb.gateway.v2.Modify.Rewrite
-	nil,                         // 13: tetrateio.api.tsb.gateway.v2.Modify.Operations.SetEntry
-	nil,                         // 14: tetrateio.api.tsb.gateway.v2.Modify.Operations.AddEntry
-	(*v2.StringMatch)(nil),      // 15: tetrateio.api.tsb.types.v2.StringMatch
-	(*durationpb.Duration)(nil), // 16: google.protobuf.Duration
+	(*ClusterDestination)(nil),  // 9: tetrateio.api.tsb.gateway.v2.ClusterDestination
+	nil,                         // 10: tetrateio.api.tsb.gateway.v2.HttpMatch.HeadersEntry
+	(*Modify_Headers)(nil),      // 11: tetrateio.api.tsb.gateway.v2.Modify.Headers
+	(*Modify_Operations)(nil),   // 12: tetrateio.api.tsb.gateway.v2.Modify.Operations
+	(*Modify_Rewrite)(nil),      // 13: tetrateio.api.tsb.gateway.v2.Modify.Rewrite
+	nil,                         // 14: tetrateio.api.tsb.gateway.v2.Modify.Operations.SetEntry
+	nil,                         // 15: tetrateio.api.tsb.gateway.v2.Modify.Operations.AddEntry
+	nil,                         // 16: tetrateio.api.tsb.gateway.v2.ClusterDestination.LabelsEntry
+	(*v2.StringMatch)(nil),      // 17: tetrateio.api.tsb.types.v2.StringMatch
+	(*durationpb.Duration)(nil), // 18: google.protobuf.Duration
 }
 var file_tsb_gateway_v2_http_proto_depIdxs = []int32{
 	8,  // 0: tetrateio.api.tsb.gateway.v2.HttpRouting.cors_policy:type_name -> tetrateio.api.tsb.gateway.v2.CorsPolicy
@@ -929,22 +1012,23 @@ var file_tsb_gateway_v2_http_proto_depIdxs = []int32{
 	4,  // 4: tetrateio.api.tsb.gateway.v2.HttpRule.route:type_name -> tetrateio.api.tsb.gateway.v2.Route
 	5,  // 5: tetrateio.api.tsb.gateway.v2.HttpRule.redirect:type_name -> tetrateio.api.tsb.gateway.v2.Redirect
 	6,  // 6: tetrateio.api.tsb.gateway.v2.HttpRule.direct_response:type_name -> tetrateio.api.tsb.gateway.v2.DirectResponse
-	15, // 7: tetrateio.api.tsb.gateway.v2.HttpMatch.uri:type_name -> tetrateio.api.tsb.types.v2.StringMatch
-	9,  // 8: tetrateio.api.tsb.gateway.v2.HttpMatch.headers:type_name -> tetrateio.api.tsb.gateway.v2.HttpMatch.HeadersEntry
-	10, // 9: tetrateio.api.tsb.gateway.v2.Modify.headers:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Headers
-	12, // 10: tetrateio.api.tsb.gateway.v2.Modify.rewrite:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Rewrite
+	17, // 7: tetrateio.api.tsb.gateway.v2.HttpMatch.uri:type_name -> tetrateio.api.tsb.types.v2.StringMatch
+	10, // 8: tetrateio.api.tsb.gateway.v2.HttpMatch.headers:type_name -> tetrateio.api.tsb.gateway.v2.HttpMatch.HeadersEntry
+	11, // 9: tetrateio.api.tsb.gateway.v2.Modify.headers:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Headers
+	13, // 10: tetrateio.api.tsb.gateway.v2.Modify.rewrite:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Rewrite
 	7,  // 11: tetrateio.api.tsb.gateway.v2.DirectResponse.body:type_name -> tetrateio.api.tsb.gateway.v2.HttpBody
-	16, // 12: tetrateio.api.tsb.gateway.v2.CorsPolicy.max_age:type_name -> google.protobuf.Duration
-	15, // 13: tetrateio.api.tsb.gateway.v2.HttpMatch.HeadersEntry.value:type_name -> tetrateio.api.tsb.types.v2.StringMatch
-	11, // 14: tetrateio.api.tsb.gateway.v2.Modify.Headers.request:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Operations
-	11, // 15: tetrateio.api.tsb.gateway.v2.Modify.Headers.response:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Operations
-	13, // 16: tetrateio.api.tsb.gateway.v2.Modify.Operations.set:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Operations.SetEntry
-	14, // 17: tetrateio.api.tsb.gateway.v2.Modify.Operations.add:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Operations.AddEntry
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	18, // 12: tetrateio.api.tsb.gateway.v2.CorsPolicy.max_age:type_name -> google.protobuf.Duration
+	16, // 13: tetrateio.api.tsb.gateway.v2.ClusterDestination.labels:type_name -> tetrateio.api.tsb.gateway.v2.ClusterDestination.LabelsEntry
+	17, // 14: tetrateio.api.tsb.gateway.v2.HttpMatch.HeadersEntry.value:type_name -> tetrateio.api.tsb.types.v2.StringMatch
+	12, // 15: tetrateio.api.tsb.gateway.v2.Modify.Headers.request:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Operations
+	12, // 16: tetrateio.api.tsb.gateway.v2.Modify.Headers.response:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Operations
+	14, // 17: tetrateio.api.tsb.gateway.v2.Modify.Operations.set:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Operations.SetEntry
+	15, // 18: tetrateio.api.tsb.gateway.v2.Modify.Operations.add:type_name -> tetrateio.api.tsb.gateway.v2.Modify.Operations.AddEntry
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_tsb_gateway_v2_http_proto_init() }
@@ -968,7 +1052,7 @@ func file_tsb_gateway_v2_http_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsb_gateway_v2_http_proto_rawDesc), len(file_tsb_gateway_v2_http_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

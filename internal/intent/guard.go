@@ -1,0 +1,84 @@
+package intent
+
+import "time"
+
+// Guard is what stands before the routes of a server, for its host alone. Requests meet the parts in this order.
+type Guard struct {
+	JWT *JWT
+	// Rules decide in the gateway itself who may do what; nil lets everybody.
+	Rules *AccessRules
+}
+
+// JWT says which tokens are accepted. A request with a token that none of the issuers made is refused.
+type JWT struct {
+	// Required refuses requests without a token.
+	Required bool
+	Issuers  []JWTIssuer
+}
+
+// JWTIssuer is one maker of tokens.
+type JWTIssuer struct {
+	Issuer    string
+	Audiences []string
+	// Keys as a JWKS, or empty and KeysURI where they are published and KeysAt what to ask.
+	Keys    string
+	KeysURI string
+	KeysAt  *Upstream
+	// Headers and Cookies in which the token is; without any, "authorization: Bearer" and the query parameter access_token.
+	Headers []TokenHeader
+	Cookies []string
+	// PayloadHeader, when set, carries the verified payload to the service.
+	PayloadHeader string
+	Claims        []ClaimHeader
+}
+
+// TokenHeader is a header with a token behind a prefix.
+type TokenHeader struct{ Name, Prefix string }
+
+// ClaimHeader sends a claim to the service as a header.
+type ClaimHeader struct{ Claim, Header string }
+
+// AccessRules let a request pass when one of them matches; without any, none passes.
+type AccessRules struct {
+	Rules []AccessRule
+}
+
+// AccessRule matches a request whose caller matches one of From, and which is one of To; an empty list matches all.
+type AccessRule struct {
+	Name string
+	From []Claims
+	To   []Operation
+}
+
+// Claims of a verified token, all of which must be there; a claim that is a list must contain the value.
+type Claims map[string]string
+
+// Operation is a kind of requests. Empty lists match all. Paths may begin or end with "*".
+type Operation struct {
+	Methods, Paths []string
+}
+
+// Upstream is a service that a gateway asks by itself.
+type Upstream struct {
+	// Host and Port to connect to. Mesh says that Host is the full name of a Service of the cluster, which Istio knows.
+	Host string
+	Port uint32
+	Mesh bool
+	// TLS that the gateway starts; nil for none, and for services of the mesh Istio's own.
+	TLS *ClientTLS
+	// HTTP2 for gRPC.
+	HTTP2 bool
+	// Timeout of one question.
+	Timeout time.Duration
+}
+
+// ClientTLS says how a gateway starts TLS.
+type ClientTLS struct {
+	// Mode is SIMPLE or MUTUAL.
+	Mode   string
+	SNI    string
+	Secret string
+	// Certificate, Key and CA are files in the gateway's pods.
+	Certificate, Key, CA string
+	SubjectAltNames      []string
+}
