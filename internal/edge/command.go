@@ -20,7 +20,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -144,10 +143,6 @@ func (o *options) config(log *slog.Logger) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)
 	}
-	meta, err := metadata.NewForConfig(rc)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the cluster: %w", err)
-	}
 	in, err := installer.New(installer.Config{Client: dyn, Log: log})
 	if err != nil {
 		return nil, err
@@ -161,7 +156,7 @@ func (o *options) config(log *slog.Logger) (*Config, error) {
 	identity := cmp.Or(os.Getenv("POD_NAME"), "edge") + "_" + rand.Text()[:8]
 	return &Config{
 		Server: strings.TrimPrefix(o.server, "https://"), ServerName: o.serverName, Cluster: o.cluster, Key: key, CA: ca,
-		Dynamic: dyn, Metadata: meta, Resources: apply.NewResources(raw), Get: get, Installer: in.Run,
+		Dynamic: dyn, Resources: apply.NewResources(raw), Get: get, Installer: in.Run,
 		Namespace: o.namespace, Version: version.Version, Identity: identity, Log: log,
 	}, nil
 }

@@ -17,7 +17,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/metadata"
 
 	"isthmus.dev/isthmus/internal/apply"
 )
@@ -43,7 +42,6 @@ type Config struct {
 	// Get reads a path of the API server.
 	Get func(ctx context.Context, path string) ([]byte, error)
 
-	Metadata   metadata.Interface          // nil: no Secrets are seen
 	Installer  func(context.Context) error // nil: no gateways are installed
 	Namespace  string                      // of Istio and of the edge itself; "" means istio-system
 	ServerName string                      // that the server's certificate has to be for; "" means the host of Server
@@ -95,7 +93,7 @@ func New(cfg Config) (*Edge, error) {
 		Dynamic: cfg.Dynamic, Resources: cfg.Resources, Manager: Manager, Log: cfg.Log, Report: e.report,
 		State: &apply.Secrets{Client: cfg.Dynamic, Namespace: cfg.Namespace, Name: "isthmus-bundle", Manager: Manager},
 	})
-	e.observer = newObserver(cfg.Dynamic, cfg.Metadata, cfg.Namespace, cfg.Version)
+	e.observer = newObserver(cfg.Dynamic, cfg.Namespace, cfg.Version)
 	return e, nil
 }
 

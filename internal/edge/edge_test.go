@@ -341,6 +341,36 @@ func TestEdgeReportsChanges(t *testing.T) {
 	until(t, "no service", func() bool { return w.fact("service/front/gw") == nil })
 }
 
+// A Secret's fact follows what is in it, and what is in the one with its CA.
+func TestEdgeReportsSecrets(t *testing.T) {
+	w := newWorld(t)
+	w.edge("pod-1")
+	until(t, "the full report", func() bool { return w.fleet.State("east").Reported })
+	secret := func(name string, data map[string]any) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": map[string]any{"namespace": "front", "name": name}, "data": data,
+		}}
+	}
+	says := func(part string) func() bool {
+		return func() bool { return strings.Contains(w.fact("secret/front/x").GetSecret().GetCaProblem(), part) }
+	}
+	w.create(secret("x", map[string]any{"tls.crt": "bGF0ZXI=", "tls.key": "bGF0ZXI="}))
+	until(t, "the secret", says("neither ca.crt nor cacert"))
+	if got, want := w.fact("secret/front/x").GetSecret().GetProblem(), "tls.crt is not a certificate"; got != want {
+		t.Errorf("problem %q, want %q", got, want)
+	}
+	ca := secret("x-cacert", map[string]any{"cacert": "bGF0ZXI="})
+	w.create(ca)
+	until(t, "its CA", says("in Secret x-cacert: cacert is not a certificate"))
+	if err := w.client(ca).Delete(t.Context(), "x-cacert", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "its CA gone", says("it has neither"))
+	if w.fact("secret/istio-system/isthmus-bundle") != nil {
+		t.Error("the edge's own state was reported")
+	}
+}
+
 // leases counts the writes that do not count.
 func (w *world) writes() int { return w.cluster.Writes() - w.cluster.LeaseWrites() }
 

@@ -166,15 +166,6 @@ func nodeItem(u *unstructured.Unstructured) *item {
 	return i
 }
 
-// secretItem is of a Secret's metadata: the edge never sees the content.
-func secretItem(m *metav1.PartialObjectMetadata, kind string) *item {
-	i := &item{ObjectMeta: metav1.ObjectMeta{Name: m.Name, Namespace: m.Namespace, ResourceVersion: m.ResourceVersion}}
-	i.fact = &isthmusv1.Fact{Id: "secret/" + m.Namespace + "/" + m.Name, Fact: &isthmusv1.Fact_Secret{Secret: &isthmusv1.Secret{
-		Namespace: m.Namespace, Name: m.Name, Type: kind,
-	}}}
-	return i
-}
-
 type configMapObject struct {
 	Data map[string]string `json:"data"`
 }

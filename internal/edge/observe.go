@@ -9,13 +9,9 @@ import (
 	"strings"
 	"sync"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
@@ -42,8 +38,8 @@ type observer struct {
 	gateways   map[string]map[string]bool // keys of pods and Deployments that are gateways, by namespace
 }
 
-// newObserver starts nothing. secrets may be nil: then none are seen.
-func newObserver(client dynamic.Interface, secrets metadata.Interface, istioNamespace, version string) *observer {
+// newObserver starts nothing.
+func newObserver(client dynamic.Interface, istioNamespace, version string) *observer {
 	o := &observer{istio: istioNamespace, version: version, wake: make(chan struct{}, 1), dirty: map[string]bool{}, gateways: map[string]map[string]bool{}}
 	core := func(resource string) schema.GroupVersionResource {
 		return schema.GroupVersionResource{Version: "v1", Resource: resource}
@@ -57,36 +53,11 @@ func newObserver(client dynamic.Interface, secrets metadata.Interface, istioName
 	o.nodes = watch(core("nodes"), apply.Scope{}, nodeItem)
 	o.configMaps = watch(core("configmaps"), apply.Scope{Namespace: istioNamespace}, configMapItem)
 	o.deployments = watch(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, apply.Scope{}, deploymentItem)
-	if secrets != nil {
-		for _, kind := range []string{"kubernetes.io/tls", "Opaque"} {
-			o.secrets = append(o.secrets, secretInformer(secrets, kind))
-		}
+	for _, kind := range secretTypes {
+		o.secrets = append(o.secrets, watch(core("secrets"), apply.Scope{Fields: "type=" + kind}, secretItem))
 	}
 	o.listen()
 	return o
-}
-
-// secretInformer sees that Secrets of one type exist, and nothing of what is in them.
-func secretInformer(client metadata.Interface, kind string) cache.SharedIndexInformer {
-	res := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"})
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = "type=" + kind
-			return res.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = "type=" + kind
-			return res.Watch(ctx, o)
-		},
-	}
-	inf := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, client), &metav1.PartialObjectMetadata{}, 0, cache.Indexers{})
-	_ = inf.SetTransform(func(obj any) (any, error) { // errors only after the start
-		if m, ok := obj.(*metav1.PartialObjectMetadata); ok {
-			return secretItem(m, kind), nil
-		}
-		return obj, nil
-	})
-	return inf
 }
 
 func (o *observer) informers() []cache.SharedIndexInformer {
@@ -153,6 +124,8 @@ func (i *item) describesMesh(istio string) bool {
 func (i *item) factIDs() []string {
 	switch {
 	case i == nil:
+	case i.fact.GetSecret() != nil && strings.HasSuffix(i.Name, caSuffix):
+		return []string{i.fact.GetId(), strings.TrimSuffix(i.fact.GetId(), caSuffix)}
 	case i.fact != nil:
 		return []string{i.fact.GetId()}
 	case i.pod != nil:
@@ -270,7 +243,9 @@ func (o *observer) all() map[string]*isthmusv1.Fact {
 			}
 			for _, id := range i.factIDs() {
 				if out[id] == nil {
-					out[id] = o.fact(id)
+					if f := o.fact(id); f != nil {
+						out[id] = f
+					}
 				}
 			}
 		}
@@ -292,11 +267,7 @@ func (o *observer) fact(id string) *isthmusv1.Fact {
 	case "service":
 		return o.service(namespace, factOf(o.services, rest))
 	case "secret":
-		for _, s := range o.secrets {
-			if f := factOf(s, rest); f != nil {
-				return f
-			}
-		}
+		return secretFact(o.secret(rest), o.secret(rest+caSuffix))
 	case "workload":
 		return o.workload(namespace, name)
 	}
@@ -307,6 +278,17 @@ func factOf(inf cache.SharedIndexInformer, key string) *isthmusv1.Fact {
 	obj, _, _ := inf.GetStore().GetByKey(key)
 	if i, ok := obj.(*item); ok {
 		return i.fact
+	}
+	return nil
+}
+
+// secret with a key of the form namespace/name; nil when there is none that is looked at.
+func (o *observer) secret(key string) *item {
+	for _, inf := range o.secrets {
+		obj, _, _ := inf.GetStore().GetByKey(key)
+		if i, ok := obj.(*item); ok && i.fact != nil {
+			return i
+		}
 	}
 	return nil
 }

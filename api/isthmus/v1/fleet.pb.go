@@ -1589,12 +1589,23 @@ func (x *Workload) GetServiceAccounts() []string {
 	return nil
 }
 
-// Secret says that a Secret exists; its content never leaves the cluster.
+// Secret says whether a gateway could serve with a Secret; its content never leaves the cluster.
 type Secret struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Type          string                 `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Type      string                 `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// problem says why Envoy would refuse it as a server's certificate and key; empty when it would take them. A
+	// certificate that has expired is no problem of this kind: Envoy serves it.
+	Problem string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
+	// ca: a client's certificate can be checked with it, or with the Secret <name>-cacert that Istio takes before it.
+	Ca bool `protobuf:"varint,5,opt,name=ca,proto3" json:"ca,omitempty"`
+	// ca_problem says why not; empty when ca is true.
+	CaProblem string `protobuf:"bytes,6,opt,name=ca_problem,json=caProblem,proto3" json:"ca_problem,omitempty"`
+	// not_after is when the certificate expires, in seconds of Unix; 0 when there is none that can be read.
+	NotAfter int64 `protobuf:"varint,7,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	// dns_names that the certificate is for, sorted.
+	DnsNames      []string `protobuf:"bytes,8,rep,name=dns_names,json=dnsNames,proto3" json:"dns_names,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1648,6 +1659,41 @@ func (x *Secret) GetType() string {
 		return x.Type
 	}
 	return ""
+}
+
+func (x *Secret) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *Secret) GetCa() bool {
+	if x != nil {
+		return x.Ca
+	}
+	return false
+}
+
+func (x *Secret) GetCaProblem() string {
+	if x != nil {
+		return x.CaProblem
+	}
+	return ""
+}
+
+func (x *Secret) GetNotAfter() int64 {
+	if x != nil {
+		return x.NotAfter
+	}
+	return 0
+}
+
+func (x *Secret) GetDnsNames() []string {
+	if x != nil {
+		return x.DnsNames
+	}
+	return nil
 }
 
 type Node struct {
@@ -1969,11 +2015,17 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\n" +
 	"PortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"N\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xd1\x01\n" +
 	"\x06Secret\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04type\x18\x03 \x01(\tR\x04type\"\x94\x01\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x18\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem\x12\x0e\n" +
+	"\x02ca\x18\x05 \x01(\bR\x02ca\x12\x1d\n" +
+	"\n" +
+	"ca_problem\x18\x06 \x01(\tR\tcaProblem\x12\x1b\n" +
+	"\tnot_after\x18\a \x01(\x03R\bnotAfter\x12\x1b\n" +
+	"\tdns_names\x18\b \x03(\tR\bdnsNames\"\x94\x01\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x16\n" +
