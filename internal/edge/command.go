@@ -32,6 +32,7 @@ import (
 type options struct {
 	server, serverName, cluster, keyFile, caFile string
 	namespace, kubeconfig, health, logLevel      string
+	istiodToken                                  string
 }
 
 func parse(args []string, env func(string) string, errs io.Writer) (*options, error) {
@@ -49,6 +50,7 @@ func parse(args []string, env func(string) string, errs io.Writer) (*options, er
 	text(&o.namespace, "namespace", "ISTHMUS_NAMESPACE", "istio-system", "namespace of Istio and of this edge")
 	text(&o.kubeconfig, "kubeconfig", "KUBECONFIG", "", "how to reach the cluster; empty means as a pod of it")
 	text(&o.health, "health-address", "ISTHMUS_HEALTH_ADDRESS", ":8081", "where /healthz, /readyz and /metrics are served; empty means nowhere")
+	text(&o.istiodToken, "istiod-token-file", "ISTHMUS_ISTIOD_TOKEN_FILE", "", "token with which istiod is asked what gateways refuse; empty means not at all")
 	text(&o.logLevel, "log-level", "ISTHMUS_LOG_LEVEL", "info", "debug, info, warn or error")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -156,7 +158,7 @@ func (o *options) config(log *slog.Logger) (*Config, error) {
 	identity := cmp.Or(os.Getenv("POD_NAME"), "edge") + "_" + rand.Text()[:8]
 	return &Config{
 		Server: strings.TrimPrefix(o.server, "https://"), ServerName: o.serverName, Cluster: o.cluster, Key: key, CA: ca,
-		Dynamic: dyn, Resources: apply.NewResources(raw), Get: get, Installer: in.Run,
+		Dynamic: dyn, Resources: apply.NewResources(raw), Get: get, Installer: in.Run, IstiodToken: o.istiodToken,
 		Namespace: o.namespace, Version: version.Version, Identity: identity, Log: log,
 	}, nil
 }

@@ -32,6 +32,9 @@ type resources interface {
 
 // Config says what an Edge needs. Fields without a comment are required.
 type Config struct {
+	// IstiodToken is a file with a token with which istiod is asked what gateways refuse; "": that is not seen.
+	IstiodToken string
+
 	Server  string // host:port
 	Cluster string // full name
 	Key     *Key
@@ -128,6 +131,10 @@ func (e *Edge) act(ctx context.Context) error {
 	run("apply", e.engine.Run)
 	run("observe", func(ctx context.Context) error { e.observer.run(ctx); return nil })
 	run("talk", e.talk)
+	if e.cfg.IstiodToken != "" {
+		istiod := &istiods{tokenFile: e.cfg.IstiodToken, server: "istiod." + e.cfg.Namespace + ".svc", port: 15012, roots: e.observer.meshRoots}
+		run("proxies", func(ctx context.Context) error { return e.observer.askProxies(ctx, istiod.ask, e.cfg.Log) })
+	}
 	if e.cfg.Installer != nil {
 		run("installer", e.cfg.Installer)
 	}

@@ -20,6 +20,7 @@ type item struct {
 	fact    *isthmusv1.Fact // of objects that are a fact each
 	pod     *gatewayPod     // of pods of gateways
 	deploy  *deployment     // of istiod and of gateways
+	istiod  string          // address of a pod of istiod
 	content map[string]string
 }
 

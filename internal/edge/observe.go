@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -36,11 +37,17 @@ type observer struct {
 	kubernetes string
 	dirty      map[string]bool
 	gateways   map[string]map[string]bool // keys of pods and Deployments that are gateways, by namespace
+	// rejected is what gateways refuse, by "<namespace>/<pod>".
+	rejected map[string]string
+	patience *patience
 }
 
 // newObserver starts nothing.
 func newObserver(client dynamic.Interface, istioNamespace, version string) *observer {
 	o := &observer{istio: istioNamespace, version: version, wake: make(chan struct{}, 1), dirty: map[string]bool{}, gateways: map[string]map[string]bool{}}
+	o.patience = newPatience(func(id string, after time.Duration) {
+		time.AfterFunc(after, func() { o.lookAgain(id) })
+	})
 	core := func(resource string) schema.GroupVersionResource {
 		return schema.GroupVersionResource{Version: "v1", Resource: resource}
 	}
@@ -169,6 +176,14 @@ func (o *observer) gateway(namespace, key string, gone bool) {
 	}
 }
 
+// lookAgain at a fact that may have changed without an event.
+func (o *observer) lookAgain(id string) {
+	o.mu.Lock()
+	o.dirty[id] = true
+	o.mu.Unlock()
+	poke(o.wake)
+}
+
 // run watches until ctx ends.
 func (o *observer) run(ctx context.Context) {
 	var wg sync.WaitGroup
@@ -250,6 +265,11 @@ func (o *observer) all() map[string]*isthmusv1.Fact {
 			}
 		}
 	}
+	for _, id := range o.patience.waiting() {
+		if f := o.fact(id); f != nil {
+			out[id] = f
+		}
+	}
 	return out
 }
 
@@ -267,7 +287,7 @@ func (o *observer) fact(id string) *isthmusv1.Fact {
 	case "service":
 		return o.service(namespace, factOf(o.services, rest))
 	case "secret":
-		return secretFact(o.secret(rest), o.secret(rest+caSuffix))
+		return o.patience.report(id, secretFact(o.secret(rest), o.secret(rest+caSuffix)))
 	case "workload":
 		return o.workload(namespace, name)
 	}
@@ -319,6 +339,7 @@ func (o *observer) workload(namespace, name string) *isthmusv1.Fact {
 	o.mu.Unlock()
 	var pods []*gatewayPod
 	var deployed *deployment
+	var refused []string
 	for _, k := range keys {
 		kind, object, _ := strings.Cut(k, "/")
 		inf := o.pods
@@ -331,11 +352,19 @@ func (o *observer) workload(namespace, name string) *isthmusv1.Fact {
 		case !ok:
 		case i.pod != nil && i.pod.workload == name:
 			pods = append(pods, i.pod)
+			if words := o.refusal(namespace + "/" + object); words != "" {
+				refused = append(refused, words)
+			}
 		case i.deploy != nil && i.Name == name:
 			deployed = i.deploy
 		}
 	}
-	return workload(namespace, name, pods, deployed)
+	f := workload(namespace, name, pods, deployed)
+	if f != nil && refused != nil {
+		slices.Sort(refused)
+		f.GetWorkload().Rejected = slices.Compact(refused)
+	}
+	return f
 }
 
 func (o *observer) mesh() *isthmusv1.Fact {
@@ -362,4 +391,13 @@ func (o *observer) mesh() *isthmusv1.Fact {
 		in.namespace, _ = obj.(*item)
 	}
 	return mesh(in)
+}
+
+// meshRoots is the mesh's root certificate as Istio publishes it, nil while it does not.
+func (o *observer) meshRoots() []byte {
+	obj, _, _ := o.configMaps.GetStore().GetByKey(o.istio + "/istio-ca-root-cert")
+	if i, ok := obj.(*item); ok {
+		return []byte(i.content["root-cert.pem"])
+	}
+	return nil
 }

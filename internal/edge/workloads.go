@@ -62,6 +62,7 @@ type podObject struct {
 	Status      struct {
 		Conditions []condition `json:"conditions"`
 		Phase      string      `json:"phase"`
+		PodIP      string      `json:"podIP"`
 	} `json:"status"`
 }
 
@@ -112,6 +113,9 @@ func stableLabels(m map[string]string) map[string]string {
 func podItem(u *unstructured.Unstructured) *item {
 	i := newItem(u)
 	o := as[podObject](u)
+	if u.GetLabels()["app"] == "istiod" && o.Status.Phase == "Running" {
+		i.istiod = o.Status.PodIP
+	}
 	if !isGateway(o.podTemplate) || o.Status.Phase == "Succeeded" || o.Status.Phase == "Failed" {
 		return i
 	}

@@ -1492,8 +1492,11 @@ type Workload struct {
 	Nodes []string `protobuf:"bytes,8,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	// service_accounts of all pods and of the pods to come, sorted: while they change, callers meet both.
 	ServiceAccounts []string `protobuf:"bytes,9,rep,name=service_accounts,json=serviceAccounts,proto3" json:"service_accounts,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// rejected is what the pods' Envoys refuse of the configuration that istiod sends, in their words, sorted. An Envoy
+	// that refuses goes on with what it took last.
+	Rejected      []string `protobuf:"bytes,10,rep,name=rejected,proto3" json:"rejected,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Workload) Reset() {
@@ -1585,6 +1588,13 @@ func (x *Workload) GetNodes() []string {
 func (x *Workload) GetServiceAccounts() []string {
 	if x != nil {
 		return x.ServiceAccounts
+	}
+	return nil
+}
+
+func (x *Workload) GetRejected() []string {
+	if x != nil {
+		return x.Rejected
 	}
 	return nil
 }
@@ -1998,7 +2008,7 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"targetPort\x12\x1b\n" +
 	"\tnode_port\x18\x04 \x01(\rR\bnodePort\x12\x1a\n" +
 	"\bprotocol\x18\x05 \x01(\tR\bprotocol\x12!\n" +
-	"\fapp_protocol\x18\x06 \x01(\tR\vappProtocol\"\xb8\x03\n" +
+	"\fapp_protocol\x18\x06 \x01(\tR\vappProtocol\"\xd4\x03\n" +
 	"\bWorkload\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x128\n" +
@@ -2008,7 +2018,9 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\x05total\x18\x06 \x01(\rR\x05total\x125\n" +
 	"\x05ports\x18\a \x03(\v2\x1f.isthmus.v1.Workload.PortsEntryR\x05ports\x12\x14\n" +
 	"\x05nodes\x18\b \x03(\tR\x05nodes\x12)\n" +
-	"\x10service_accounts\x18\t \x03(\tR\x0fserviceAccounts\x1a9\n" +
+	"\x10service_accounts\x18\t \x03(\tR\x0fserviceAccounts\x12\x1a\n" +
+	"\brejected\x18\n" +
+	" \x03(\tR\brejected\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
