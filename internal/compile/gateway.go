@@ -54,7 +54,7 @@ func deriveGateway(r *Reads, unit string, out *output) {
 		Key:       intent.GatewayKey{Cluster: name, FQN: p.FQN},
 		Workspace: p.Workspace.Name(), Group: p.FQN.Parent().Name(),
 		Namespace: p.Namespace, Name: p.FQN.Name(),
-		Servers:  s.guarded(),
+		Servers:  s.servers(),
 		Hosts:    s.nameHosts(s.resolve()),
 		Metadata: p.Metadata,
 	}
@@ -65,6 +65,7 @@ func deriveGateway(r *Reads, unit string, out *output) {
 	}
 	if c.Known {
 		s.checkServers()
+		s.sayRejected()
 	}
 	s.offer(ok)
 }
@@ -184,9 +185,6 @@ func (s *scene) checkServers() {
 	}
 	for i, srv := range s.plan.Servers {
 		field := s.plan.Fields[i]
-		if srv.TLS != nil && srv.TLS.Secret != "" && s.fact("secret/"+s.plan.Namespace+"/"+srv.TLS.Secret) == nil {
-			s.say(no(reasonSecretMissing, field+".tls.secretName", "Secret %q does not exist in namespace %q.", srv.TLS.Secret, s.plan.Namespace))
-		}
 		if len(s.services) > 0 {
 			s.checkPort(field+".port", srv.Port)
 		}
@@ -300,24 +298,54 @@ func (s *scene) firstGateway(host string) resource.FQN {
 	return ""
 }
 
-// guarded are the servers, with what their guards take from the cluster: the services that they ask, and the ports of
-// the pods.
-func (s *scene) guarded() []intent.Server {
+// servers are those of the plan, with what they take from the cluster: whether their certificates can be used, the
+// services that their guards ask, and the ports of the pods.
+func (s *scene) servers() []intent.Server {
 	all, own := s.plan.Servers, false
-	for i := range all {
-		g := all[i].Guard
-		if g == nil {
-			continue
-		}
+	change := func(i int) *intent.Server {
 		if !own {
-			all, own = slices.Clone(all), true
+			all, own = slices.Clone(all), true // the plan's own are shared
 		}
-		all[i].Target = s.target(all[i].Port)
-		all[i].Guard = upstreams(g, func(field string, u *intent.Upstream) *intent.Upstream {
-			return s.upstream(s.plan.Fields[i]+"."+field, u)
-		})
+		return &all[i]
+	}
+	for i := range all {
+		if s.cluster.Known && !s.certified(i) {
+			change(i).Closed = true
+		}
+		if g := all[i].Guard; g != nil {
+			srv := change(i)
+			srv.Target = s.target(srv.Port)
+			srv.Guard = upstreams(g, func(field string, u *intent.Upstream) *intent.Upstream {
+				return s.upstream(s.plan.Fields[i]+"."+field, u)
+			})
+		}
 	}
 	return all
+}
+
+// certified says whether Envoy can use the Secret of a server. Until it can, the port is not opened for the host: Envoy
+// would wait for it before it takes the next change of any host of the port, or opens the port after a restart.
+func (s *scene) certified(i int) bool {
+	srv := &s.plan.Servers[i]
+	if srv.TLS == nil || srv.TLS.Secret == "" {
+		return true
+	}
+	field, name, ns := s.plan.Fields[i]+".tls.secretName", srv.TLS.Secret, s.plan.Namespace
+	secret := s.fact("secret/" + ns + "/" + name).GetSecret()
+	var problem string
+	switch {
+	case secret == nil:
+		s.say(no(reasonSecretMissing, field, "Secret %q does not exist in namespace %q.", name, ns))
+		return false
+	case secret.GetProblem() != "":
+		problem = secret.GetProblem()
+	case srv.TLS.Mode != "SIMPLE":
+		problem = secret.GetCaProblem()
+	}
+	if problem != "" {
+		s.say(no(reasonSecretInvalid, field, "Secret %q in namespace %q cannot be used: %s.", name, ns, problem))
+	}
+	return problem == ""
 }
 
 // target is the port of the pods that a port of the Service leads to, 0 when that is not known.

@@ -41,6 +41,7 @@ const (
 	reasonUnknownService   = "UnknownService"
 	reasonUnknownPort      = "UnknownPort"
 	reasonSecretMissing    = "SecretMissing"
+	reasonSecretInvalid    = "SecretInvalid"
 	reasonNotPlaced        = "NotPlaced"
 	reasonNoWorkload       = "NoWorkload"
 	reasonNotReady         = "NotReady"
@@ -53,6 +54,7 @@ const (
 	reasonNoDNSCapture     = "NoDNSCapture"
 	reasonRoot             = "RootMismatch"
 	reasonNetwork          = "NetworkMismatch"
+	reasonRejected         = "ProxyRejected"
 )
 
 // Reasons lists every reason that a condition can have, with what it means and what to do.
@@ -73,7 +75,8 @@ func Reasons() []Reason {
 		{Supported, reasonInvalidMetadata, "The label or annotation cannot stand on a Kubernetes object, or belongs to Isthmus, and is left out."},
 		{Resolved, reasonUnknownService, "The cluster has no such service. Requests are answered with 503 until it exists."},
 		{Resolved, reasonUnknownPort, "The service has no such port, or several ports and none was chosen."},
-		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The server accepts no connections until it does."},
+		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on."},
+		{Resolved, reasonSecretInvalid, "The Secret holds no certificate, key or CA that Envoy takes. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on."},
 		{Effective, reasonNotPlaced, "In no cluster does the group reach an existing namespace with the name of the workload selector's. The configuration follows as soon as there is one."},
 		{Effective, reasonNoWorkload, "No gateway pods have the labels of the workload selector."},
 		{Effective, reasonNotReady, "The gateway has no pod that is ready. Callers within the mesh get 503 until there is one."},
@@ -86,6 +89,7 @@ func Reasons() []Reason {
 		{Effective, reasonNoDNSCapture, "Calling a TCP host from within the mesh takes an address of its own, which clients only find with Istio's DNS capture. It is not on in the cluster."},
 		{Effective, reasonRoot, "The meshes of two clusters have different root certificates, so that calls between them are refused. Give both an issuer below one root."},
 		{Effective, reasonNetwork, "The cluster's network is not the one that its Istio says (label topology.istio.io/network of istio-system). The network is left out of generated objects."},
+		{Effective, reasonRejected, "Envoy refuses the configuration, in its own words, and goes on with what it took last. It takes or refuses a port as a whole: until this is mended, changes of its other hosts have no effect either."},
 	}
 }
 
@@ -104,12 +108,12 @@ func in(cluster string, c resource.Condition) resource.Condition {
 
 func typeOf(reason string) string {
 	switch reason {
-	case reasonUnknownService, reasonUnknownPort, reasonSecretMissing:
+	case reasonUnknownService, reasonUnknownPort, reasonSecretMissing, reasonSecretInvalid:
 		return Resolved
 	case reasonNotTranslated, reasonInvalidMetadata:
 		return Supported
 	case reasonNotPlaced, reasonNoWorkload, reasonNotReady, reasonNoService, reasonPortMissing, reasonNoMTLSPort, reasonAmbiguous,
-		reasonNoAddress, reasonNotGlobal, reasonNoDNSCapture, reasonRoot, reasonNetwork:
+		reasonNoAddress, reasonNotGlobal, reasonNoDNSCapture, reasonRoot, reasonNetwork, reasonRejected:
 		return Effective
 	}
 	return Accepted

@@ -87,6 +87,8 @@ type Server struct {
 	TLS *TLS
 	// Internal says that calls from within the mesh end at this server: there is one such server per host.
 	Internal bool
+	// Closed keeps the port shut for clients outside the mesh; calls from within it go on.
+	Closed bool
 	// Guard stands before the routes; nil for none.
 	Guard *Guard
 }

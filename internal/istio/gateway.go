@@ -11,10 +11,15 @@ import (
 func renderGateway(g *intent.Gateway) []config {
 	spec := &networking.Gateway{Selector: g.Selector, Servers: make([]*networking.Server, 0, 2*len(g.Servers))}
 	for _, s := range g.Servers {
-		spec.Servers = append(spec.Servers, gatewayServer(g, s))
+		if !s.Closed {
+			spec.Servers = append(spec.Servers, gatewayServer(g, s))
+		}
 		if s.Internal {
 			spec.Servers = append(spec.Servers, internalServer(g, s))
 		}
+	}
+	if len(spec.Servers) == 0 {
+		return nil // Istio refuses a Gateway without a server
 	}
 	dress := newDress(g.Metadata, g.Workspace, g.Group, []resource.FQN{g.Key.FQN})
 	configs := append(make([]config, 0, 1+len(g.Hosts)), config{
