@@ -21,7 +21,7 @@ help: ## say what there is
 deps: ## install the Debian packages that the sandbox needs (needs root)
 	@build/deps $(DEBIAN)
 
-build: ## bin/tctl, bin/server, bin/edge, bin/sandbox
+build: ## bin/tctl, bin/server, bin/edge, bin/ratelimit, bin/sandbox
 	@$(STAGE) product build/product "$(VERSION)"
 
 engines: build ## Kubernetes, Istio, etcd, CoreDNS and Envoy, built once per version
@@ -48,7 +48,7 @@ test-unit: ## everything that needs no cluster
 	@$(STAGE) unit go test ./...
 
 test-race: ## the packages with goroutines in them, under the race detector
-	@CGO_ENABLED=1 $(STAGE) race go test -race ./internal/store/... ./internal/fleet/... ./internal/pipeline ./internal/server
+	@CGO_ENABLED=1 $(STAGE) race go test -race ./internal/store/... ./internal/fleet/... ./internal/pipeline ./internal/ratelimit ./internal/server
 
 test-generated: tools ## the generated files are what the protos say
 	@$(STAGE) generated build/check-generated

@@ -31,11 +31,13 @@ var allowed = map[string]string{
 	"internal/apply":     "",
 	"internal/installer": "api/install internal/apply",
 	"internal/edge":      "api/isthmus internal/apply internal/installer internal/version",
+	"internal/ratelimit": "api/envoy internal/version",
 	"internal/server":    "api internal/resource internal/store internal/fleet internal/authz internal/status internal/compile internal/istio internal/intent internal/pipeline internal/version",
 	"internal/cli":       "api deploy internal/resource internal/store internal/compile internal/istio internal/intent internal/version",
 	"cmd/tctl":           "internal/cli",
 	"cmd/server":         "internal/server internal/version",
 	"cmd/edge":           "internal/edge internal/version",
+	"cmd/ratelimit":      "internal/ratelimit",
 }
 
 // TestImports holds the table above against the code. The flow is one way: docs/architecture.md.
