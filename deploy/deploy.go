@@ -41,6 +41,13 @@ type Edge struct {
 	ImagePullSecret string // empty is none
 }
 
+// RateLimit says how the rate limiter of a cluster is to run.
+type RateLimit struct {
+	Image           string
+	PullPolicy      string // a Kubernetes pull policy
+	ImagePullSecret string // empty is none
+}
+
 // EdgeSecrets say who the cluster is, where the server is, and by what it is known.
 type EdgeSecrets struct {
 	Server  string // host:port
@@ -64,6 +71,9 @@ func (e Edge) Manifest() ([]byte, error) {
 	edge, err := fill("manifests/edge.yaml", e)
 	return append(append(crds, "---\n"...), edge...), err
 }
+
+// Manifest returns the YAML for kubectl apply.
+func (r RateLimit) Manifest() ([]byte, error) { return fill("manifests/ratelimit.yaml", r) }
 
 // Manifest returns the YAML for kubectl apply.
 func (s EdgeSecrets) Manifest() ([]byte, error) { return fill("manifests/edge-secrets.yaml", s) }

@@ -40,6 +40,9 @@ func TestManifests(t *testing.T) {
 			"ServiceAccount istio-system/isthmus-edge", "ClusterRole /isthmus-edge", "ClusterRoleBinding /isthmus-edge",
 			"Role istio-system/isthmus-edge", "RoleBinding istio-system/isthmus-edge", "Deployment istio-system/edge",
 		}},
+		"RateLimit": {RateLimit{Image: nasty, PullPolicy: "Always", ImagePullSecret: nasty}, []string{
+			"ServiceAccount istio-system/isthmus-ratelimit", "Service istio-system/isthmus-ratelimit", "Deployment istio-system/isthmus-ratelimit",
+		}},
 		"EdgeSecrets": {EdgeSecrets{Server: nasty, Cluster: nasty, JWK: nasty, CA: nasty}, []string{
 			"ConfigMap istio-system/management-plane", "Secret istio-system/cluster-service-account", "Secret istio-system/mp-certs",
 		}},

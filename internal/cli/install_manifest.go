@@ -150,8 +150,8 @@ func newManifestEdge(e *env) *cobra.Command {
 	var images imageFlags
 	cmd := &cobra.Command{
 		Use:     "cluster-operators",
-		Short:   "Print what runs the edge, in the namespace istio-system",
-		Long:    "Print what runs the edge: the kinds of install.tetrate.io, the edge's permissions, and its Deployment.\nWhere the server is, and the secrets, come from control-plane-secrets.",
+		Short:   "Print what runs the edge and the rate limiter, in the namespace istio-system",
+		Long:    "Print what runs the edge: the kinds of install.tetrate.io, the edge's permissions, and its Deployment; and the rate limiter\nof the cluster's gateways, which needs no configuration. Where the server is, and the secrets, come from control-plane-secrets.",
 		Example: "  tctl install manifest cluster-operators --registry registry.example.com/isthmus | kubectl apply -f -",
 		Args:    exactly(0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
@@ -159,7 +159,16 @@ func newManifestEdge(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return e.write(deploy.Edge{Image: image, PullPolicy: images.policy, ImagePullSecret: images.secret}.Manifest())
+			limiter, err := images.ref("isthmus-ratelimit")
+			if err != nil {
+				return err
+			}
+			edge, err := deploy.Edge{Image: image, PullPolicy: images.policy, ImagePullSecret: images.secret}.Manifest()
+			if err := e.write(edge, err); err != nil {
+				return err
+			}
+			text, err := deploy.RateLimit{Image: limiter, PullPolicy: images.policy, ImagePullSecret: images.secret}.Manifest()
+			return e.write(append([]byte("---\n"), text...), err)
 		},
 	}
 	images.add(cmd)
