@@ -145,7 +145,7 @@ func (o *options) config(log *slog.Logger) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)
 	}
-	in, err := installer.New(installer.Config{Client: dyn, Log: log})
+	in, err := installer.New(installer.Config{Client: dyn, Cluster: o.cluster, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -46,11 +46,24 @@ func (c *cluster) version() string { return strconv.FormatInt(c.versions.Add(1),
 
 func newCluster(t *testing.T, resource string, others ...runtime.Object) *cluster {
 	t.Helper()
+	c := newIdleCluster(t, others...)
+	c.create(resource)
+	c.ClearActions()
+	c.start()
+	return c
+}
+
+// newIdleCluster has no installer yet.
+func newIdleCluster(t *testing.T, others ...runtime.Object) *cluster {
+	t.Helper()
 	lists := map[schema.GroupVersionResource]string{namespaces: "NamespaceList"}
 	for _, gvr := range made() {
 		lists[gvr] = "List"
 	}
-	lists[kinds()[0].gvr()] = "IngressGatewayList"
+	for _, k := range kinds() {
+		lists[k.gvr()] = k.name + "List"
+	}
+	lists[pods] = "PodList"
 	ns := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "ns"}}}
 	c := &cluster{
 		FakeDynamicClient: fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, append(others, ns)...),
@@ -59,15 +72,22 @@ func newCluster(t *testing.T, resource string, others ...runtime.Object) *cluste
 	c.PrependReactor("*", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		return stamp(c.Tracker(), a, c.version())
 	})
-	// The fake would guess a wrong plural.
-	gw := &unstructured.Unstructured{Object: parseYAML(t, resource).(map[string]any)}
-	if _, err := c.Resource(kinds()[0].gvr()).Namespace("ns").Create(t.Context(), gw, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	c.ClearActions()
-	c.start()
 	t.Cleanup(c.stop)
 	return c
+}
+
+// create an install resource. The fake would guess a wrong plural.
+func (c *cluster) create(resource string) {
+	c.t.Helper()
+	gw := &unstructured.Unstructured{Object: parseYAML(c.t, resource).(map[string]any)}
+	if _, err := c.Resource(gvrOf(c.t, gw.GetKind())).Namespace("ns").Create(c.t.Context(), gw, metav1.CreateOptions{}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func gvrOf(t *testing.T, name string) schema.GroupVersionResource {
+	t.Helper()
+	return kindOf(t, &v1alpha1.Gateway{TypeMeta: metav1.TypeMeta{Kind: name}}).gvr()
 }
 
 // stamp does what an API server does about versions, and client-go's fake does not.
@@ -180,9 +200,11 @@ func (c *cluster) remove(gvr schema.GroupVersionResource, name string) {
 }
 
 // conditions are "type=status reason".
-func (c *cluster) conditions() []string {
+func (c *cluster) conditions() []string { return c.conditionsOf("IngressGateway") }
+
+func (c *cluster) conditionsOf(kind string) []string {
 	c.t.Helper()
-	gw, _, err := decode(c.get(kinds()[0].gvr(), "gw"))
+	gw, _, err := decode(c.get(gvrOf(c.t, kind), "gw"))
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,14 +23,17 @@ import (
 // errGoing: an object of an earlier resource of the same name is still being collected.
 var errGoing = errors.New("an object of the gateway that was here before is still being removed")
 
+// look is how often an unfinished roll-out is looked at: what is wrong with pods, no event tells us.
+const look = 10 * time.Second
+
 // reconcile makes one gateway as its resource says. A positive duration asks to be called again after it.
 func (in *Installer) reconcile(ctx context.Context, id key) (time.Duration, error) {
-	i := slices.IndexFunc(in.kinds, func(k kind) bool { return k.name == id.kind })
+	i := slices.IndexFunc(in.kinds, func(w *watched) bool { return w.name == id.kind })
 	if i < 0 {
 		return 0, nil
 	}
-	k := in.kinds[i]
-	obj, err := in.resources[k.name].ByNamespace(id.namespace).Get(id.name)
+	k := in.kinds[i].kind
+	obj, err := in.kinds[i].lister.ByNamespace(id.namespace).Get(id.name)
 	if apierrors.IsNotFound(err) {
 		return 0, nil // what was made for it goes by its owner references
 	}
@@ -44,7 +48,10 @@ func (in *Installer) reconcile(ctx context.Context, id key) (time.Duration, erro
 	if err != nil {
 		return 0, in.report(ctx, k, u, gw, refused(&problem{"InvalidSpec", sentence(err)}))
 	}
-	objects, err := render(k, gw)
+	if other := in.rival(k, u); other != nil {
+		return 0, in.report(ctx, k, u, gw, refused(taken(other)))
+	}
+	objects, notes, err := render(k, gw, in.site)
 	if p, ok := errors.AsType[*problem](err); ok {
 		return 0, in.report(ctx, k, u, gw, refused(p))
 	}
@@ -55,10 +62,17 @@ func (in *Installer) reconcile(ctx context.Context, id key) (time.Duration, erro
 		return 0, err
 	}
 	o, err := in.install(ctx, gw, objects)
-	if o.accepted.ok && unknown != "" {
-		o.accepted.message += " Not understood and ignored: " + unknown
+	if unknown != "" {
+		notes = append(notes, "Not understood and ignored: "+unknown)
 	}
-	return 0, errors.Join(err, in.report(ctx, k, u, gw, o))
+	if o.accepted.ok && notes != nil {
+		o.accepted.message = strings.Join(append([]string{o.accepted.message}, notes...), " ")
+	}
+	again := time.Duration(0)
+	if o.ready.reason == reasonRollingOut {
+		again = look
+	}
+	return again, errors.Join(err, in.report(ctx, k, u, gw, o))
 }
 
 // outcome is what became of one reconciliation.
@@ -133,6 +147,11 @@ func (in *Installer) install(ctx context.Context, gw *v1alpha1.Gateway, objects 
 		return live[slices.IndexFunc(objects, func(o object) bool { return o.gvr == gvr })]
 	}
 	out.ready, out.addresses = readiness(at(deployments), at(services), wasReady(gw))
+	if out.ready.reason == reasonRollingOut {
+		if why := in.trouble(ctx, at(deployments)); why != "" {
+			out.ready.message = "The pods are being rolled out: " + why
+		}
+	}
 	return out, nil
 }
 
@@ -176,7 +195,7 @@ func (in *Installer) find(ctx context.Context, gw *v1alpha1.Gateway, o object) (
 	switch {
 	case owner != nil && owner.UID == gw.UID:
 		return have, false, nil
-	case owner != nil && owner.APIVersion == v1alpha1.APIVersion && owner.Kind == gw.Kind && owner.Name == gw.Name || have.GetDeletionTimestamp() != nil:
+	case owner != nil && owner.APIVersion == v1alpha1.APIVersion && owner.Name == gw.Name || have.GetDeletionTimestamp() != nil:
 		return nil, false, fmt.Errorf("%s: %w", nameOfObject(have), errGoing)
 	case owner == nil && have.GetLabels()[labelManagedBy] == managedBy && have.GetLabels()[labelGateway] == o.GetLabels()[labelGateway]:
 		return have, false, nil // made by us, and orphaned on purpose

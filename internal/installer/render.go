@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,31 +50,46 @@ type problem struct{ reason, message string }
 
 func (p *problem) Error() string { return p.message }
 
+// labelValue is what a label may be.
+var labelValue = regexp.MustCompile(`^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$`)
+
 // name as a Service accepts it; every other kind accepts more.
 var dnsLabel = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-// plan is a resource being rendered.
-type plan struct {
-	kind  kind
-	gw    *v1alpha1.Gateway
-	dep   v1alpha1.Deployment
-	svc   v1alpha1.Service
-	sa    v1alpha1.ServiceAccount
-	drain time.Duration
+// site is where resources are.
+type site struct {
+	cluster string // full name; empty is not known
 }
 
-// render returns the objects that a resource asks for, in the order of creation, or a *problem that says why it makes
-// no sense. The same resource always gives the same objects.
-func render(k kind, gw *v1alpha1.Gateway) ([]object, error) {
-	p, err := newPlan(k, gw)
+// plan is a resource being rendered.
+type plan struct {
+	kind    kind
+	gw      *v1alpha1.Gateway
+	profile profile
+	dep     v1alpha1.Deployment
+	svc     v1alpha1.Service
+	sa      v1alpha1.ServiceAccount
+	drain   time.Duration
+	proxy   map[string]any // configuration of the proxy
+	notes   []string       // what the user should know although it is no mistake
+}
+
+func (p *plan) note(format string, args ...any) {
+	p.notes = append(p.notes, fmt.Sprintf(format, args...))
+}
+
+// render returns the objects that a resource asks for, in the order of creation, and what the user should know of them;
+// or a *problem that says why it makes no sense. The same resource always gives the same objects.
+func render(k kind, gw *v1alpha1.Gateway, at site) (out []object, notes []string, err error) {
+	p, err := newPlan(k, gw, at)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ports, err := p.ports()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := []object{
+	out = []object{
 		p.object(serviceAccounts, "v1", "ServiceAccount", p.accountName(), p.serviceAccount()),
 		p.object(roles, "rbac.authorization.k8s.io/v1", "Role", gw.Name+"-sds", p.role()),
 		p.object(roleBindings, "rbac.authorization.k8s.io/v1", "RoleBinding", gw.Name+"-sds", p.roleBinding()),
@@ -85,19 +101,26 @@ func render(k kind, gw *v1alpha1.Gateway) ([]object, error) {
 		out = append(out, p.object(autoscalers, "autoscaling/v2", "HorizontalPodAutoscaler", gw.Name, p.autoscaler()))
 	}
 	if err := p.overlay(out); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, o := range out {
 		seal(o)
 	}
-	return out, nil
+	return out, p.notes, nil
 }
 
-func newPlan(k kind, gw *v1alpha1.Gateway) (*plan, error) {
+func newPlan(k kind, gw *v1alpha1.Gateway, at site) (*plan, error) {
 	if !dnsLabel.MatchString(gw.Name) {
 		return nil, &problem{"InvalidName", fmt.Sprintf("metadata.name: %q cannot be the name of a Service.", gw.Name)}
 	}
-	p := &plan{kind: k, gw: gw, drain: defaultDrain}
+	profile, err := profileOf(k, gw.Spec)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{kind: k, gw: gw, profile: profile, drain: defaultDrain}
+	if r := gw.Spec.Revision; !labelValue.MatchString(r) {
+		return nil, &problem{"InvalidSpec", fmt.Sprintf("spec.revision: %q cannot be the name of a revision of Istio.", r)}
+	}
 	if s := gw.Spec.ConnectionDrainDuration; s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil || d < 0 || d > time.Hour {
@@ -110,7 +133,24 @@ func newPlan(k kind, gw *v1alpha1.Gateway) (*plan, error) {
 		p.svc = *cmp.Or(ks.Service, &v1alpha1.Service{})
 		p.sa = *cmp.Or(ks.ServiceAccount, &v1alpha1.ServiceAccount{})
 	}
-	return p, p.checkAutoscaler()
+	for _, check := range []func() error{p.checkAutoscaler, p.checkService, func() error { return p.checkTarget(at) }, p.setProxyConfig} {
+		if err := check(); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// checkTarget: a resource in a cluster is installed where it is. Saying so is no mistake, saying something else is.
+func (p *plan) checkTarget(at site) error {
+	if ns := p.gw.Spec.TargetNamespace; ns != "" && ns != p.gw.Namespace {
+		return &problem{"InvalidSpec", fmt.Sprintf("spec.targetNamespace: the gateway is installed in the namespace of its resource, %q, and not in %q; leave the field out.", p.gw.Namespace, ns)}
+	}
+	short := at.cluster[strings.LastIndexByte(at.cluster, '/')+1:]
+	if c := p.gw.Spec.TargetCluster; c != "" && c != at.cluster && c != short {
+		return &problem{"InvalidSpec", fmt.Sprintf("spec.targetCluster: the gateway is installed in the cluster of its resource, and not in %q; leave the field out.", c)}
+	}
+	return nil
 }
 
 // object puts identity, labels, and the owner around a body.
@@ -120,7 +160,15 @@ func (p *plan) object(gvr schema.GroupVersionResource, apiVersion, kind, name st
 	u.SetKind(kind)
 	u.SetNamespace(p.gw.Namespace)
 	u.SetName(name)
-	labels := p.labels()
+	labels := map[string]string{}
+	if m := p.gw.Spec.ConfigGenerationMetadata; m != nil {
+		maps.Copy(labels, m.Labels)
+		annotations := map[string]string{}
+		maps.Copy(annotations, m.Annotations)
+		maps.Copy(annotations, u.GetAnnotations())
+		u.SetAnnotations(annotations)
+	}
+	maps.Copy(labels, p.labels())
 	maps.Copy(labels, u.GetLabels())
 	maps.Copy(labels, p.ownLabels())
 	u.SetLabels(labels)
@@ -136,18 +184,14 @@ func (p *plan) object(gvr schema.GroupVersionResource, apiVersion, kind, name st
 func (p *plan) labels() map[string]string {
 	l := map[string]string{
 		"app":                                 p.gw.Name,
-		"istio":                               p.kind.istio,
+		"istio":                               p.profile.istio,
 		"platform.tetrate.io/component":       "gateways",
 		"platform.tetrate.io/gateway-type":    "unified",
 		"platform.xcp.tetrate.io/application": "xcp-unified-gateway",
 		"platform.xcp.tetrate.io/component":   "gateways",
 		"platform.xcp.tetrate.io/plane":       "data",
 	}
-	gatewayRoles := p.kind.roles
-	if p.gw.Spec.EastWestOnly {
-		gatewayRoles = []string{"eastwest"}
-	}
-	for _, r := range gatewayRoles {
+	for _, r := range p.profile.roles {
 		l["platform.tetrate.io/"+r] = "enabled"
 	}
 	if p.gw.Spec.Revision != "" {
@@ -171,7 +215,9 @@ func gatewayLabel(namespace, name string) string {
 	return full[:50] + "-" + hex.EncodeToString(sum[:6])
 }
 
-func (p *plan) accountName() string { return p.gw.Name + "-service-account" }
+func (p *plan) accountName() string { return accountName(p.gw.Name) }
+
+func accountName(gateway string) string { return gateway + "-service-account" }
 
 // overlay applies the resource's overlays to the rendered objects.
 func (p *plan) overlay(out []object) error {
@@ -222,6 +268,7 @@ func identity(u *unstructured.Unstructured) string {
 // seal writes the digest of everything else into the object.
 func seal(o object) {
 	o.Object = normal(o.Object).(map[string]any)
+	unstructured.RemoveNestedField(o.Object, "metadata", "annotations", AnnotationDraining) // is not the user's to say
 	// A value that came from JSON can be written as JSON.
 	b, _ := json.Marshal(o.Object)
 	sum := sha256.Sum256(b)

@@ -27,11 +27,15 @@ func target(port int) *intstr.IntOrString { return new(intstr.FromInt(port)) }
 func (p *plan) ports() ([]any, error) {
 	asked := p.svc.Ports
 	if len(asked) == 0 {
-		asked = p.kind.ports
+		asked = p.profile.ports
 	}
-	if p.gw.Spec.EastWestOnly {
+	if p.profile.closed {
 		asked = slices.DeleteFunc(slices.Clone(asked), func(s v1alpha1.ServicePort) bool {
-			return s.Port != portMTLS && s.Port != portStatus
+			other := s.Port != portMTLS && s.Port != portStatus
+			if other {
+				p.note("spec.kubeSpec.service.ports: port %d is left out; a gateway for other clusters has %d and %d.", s.Port, portMTLS, portStatus)
+			}
+			return other
 		})
 	}
 	for _, always := range []v1alpha1.ServicePort{
@@ -73,19 +77,29 @@ func portOf(s v1alpha1.ServicePort, name string) map[string]any {
 	return port
 }
 
+// checkService refuses what has no pods.
+func (p *plan) checkService() error {
+	switch p.svc.Type {
+	case "", "ClusterIP", "NodePort", "LoadBalancer":
+		return nil
+	case "ExternalName":
+		return &problem{"InvalidSpec", "spec.kubeSpec.service.type: a Service of type ExternalName is a name for another host, and has no gateway behind it; it is ClusterIP, NodePort or LoadBalancer."}
+	}
+	return &problem{"InvalidSpec", fmt.Sprintf("spec.kubeSpec.service.type: there is no type %q; it is ClusterIP, NodePort or LoadBalancer.", p.svc.Type)}
+}
+
+// service selects by the label that nobody can change: were "app" in the selector, a change of it would leave the
+// Service without pods until the new ones are ready.
 func (p *plan) service(ports []any) map[string]any {
-	podLabels := p.podLabels()
 	meta := map[string]any{}
 	setMap(meta, "labels", p.svc.Labels)
 	setMap(meta, "annotations", p.svc.Annotations)
 	return map[string]any{
 		"metadata": meta,
 		"spec": map[string]any{
-			"type": cmp.Or(p.svc.Type, p.kind.service),
-			"selector": map[string]any{
-				"app": podLabels["app"], "istio": podLabels["istio"], labelGateway: podLabels[labelGateway],
-			},
-			"ports": ports,
+			"type":     cmp.Or(p.svc.Type, p.profile.service),
+			"selector": p.matchLabels(),
+			"ports":    ports,
 		},
 	}
 }
@@ -146,31 +160,29 @@ func (p *plan) deployment() map[string]any {
 	return map[string]any{"metadata": meta, "spec": spec}
 }
 
-// podAnnotations ask Istio for its gateway template, and tell the proxy how long to drain. A proxy configuration that
-// the user wrote is kept, and wins.
+// podAnnotations ask Istio for its gateway template, and tell the proxy how to run.
 func (p *plan) podAnnotations() map[string]string {
-	const proxyConfig = "proxy.istio.io/config"
 	a := map[string]string{"inject.istio.io/templates": "gateway"}
 	maps.Copy(a, p.dep.PodAnnotations)
-	config := map[string]any{}
-	if err := yaml.Unmarshal([]byte(a[proxyConfig]), &config); err != nil || config["terminationDrainDuration"] != nil {
-		return a
-	}
-	if config == nil {
-		config = map[string]any{}
-	}
-	config["terminationDrainDuration"] = p.drain.String()
 	// What was read from YAML can be written as YAML.
-	text, _ := yaml.Marshal(config)
-	a[proxyConfig] = string(text)
+	config, _ := yaml.Marshal(p.proxy)
+	a[proxyConfigAnnotation] = string(config)
 	return a
 }
 
+// strategy never stops a pod before another one is ready, unless the user asks for that.
 func (p *plan) strategy() map[string]any {
-	if p.dep.Strategy != nil {
-		return p.dep.Strategy
+	s := p.dep.Strategy
+	if s["type"] == "Recreate" {
+		return s
 	}
-	return map[string]any{"type": "RollingUpdate", "rollingUpdate": map[string]any{"maxSurge": "25%", "maxUnavailable": int64(0)}}
+	own, _ := s["rollingUpdate"].(map[string]any)
+	update := map[string]any{"maxSurge": "25%", "maxUnavailable": int64(0)}
+	if surge, ok := own["maxSurge"]; ok && slices.Contains([]string{"0", "0%"}, fmt.Sprint(normal(surge))) {
+		delete(update, "maxUnavailable") // Kubernetes refuses none of both
+	}
+	maps.Copy(update, own)
+	return map[string]any{"type": "RollingUpdate", "rollingUpdate": update}
 }
 
 func (p *plan) podSpec() map[string]any {

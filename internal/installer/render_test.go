@@ -2,17 +2,21 @@ package installer
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"isthmus.dev/isthmus/api/install/v1alpha1"
 )
 
 var update = flag.Bool("update", false, "accept what was rendered")
@@ -41,7 +45,7 @@ func TestRender(t *testing.T) {
 				}
 				return
 			}
-			if diff := cmp.Diff(string(txtar.Format(ar)), string(got)); diff != "" {
+			if diff := gocmp.Diff(string(txtar.Format(ar)), string(got)); diff != "" {
 				t.Errorf("%s (-want +got, -update accepts):\n%s", file, diff)
 			}
 		})
@@ -54,7 +58,8 @@ func renderFiles(t *testing.T, doc string) []txtar.File {
 	if unknown != "" || err != nil {
 		t.Fatalf("decode: %s %v", unknown, err)
 	}
-	objects, err := render(kinds()[0], gw)
+	k := kindOf(t, gw)
+	objects, notes, err := render(k, gw, site{cluster: "organizations/tetrate/clusters/east"})
 	if p, ok := errors.AsType[*problem](err); ok {
 		return []txtar.File{{Name: gw.Name + "/condition", Data: []byte(p.reason + ": " + p.message + "\n")}}
 	}
@@ -62,6 +67,9 @@ func renderFiles(t *testing.T, doc string) []txtar.File {
 		t.Fatal(err)
 	}
 	var out []txtar.File
+	if notes != nil {
+		out = append(out, txtar.File{Name: gw.Name + "/notes", Data: []byte(strings.Join(notes, "\n") + "\n")})
+	}
 	for _, o := range objects {
 		b, err := yaml.Marshal(o.Object)
 		if err != nil {
@@ -70,6 +78,17 @@ func renderFiles(t *testing.T, doc string) []txtar.File {
 		out = append(out, txtar.File{Name: o.GetNamespace() + "/" + o.GetName() + "/" + o.GetKind() + ".yaml", Data: b})
 	}
 	return out
+}
+
+// kindOf is the one that a resource says, IngressGateway when it says none.
+func kindOf(t *testing.T, gw *v1alpha1.Gateway) kind {
+	t.Helper()
+	name := cmp.Or(gw.Kind, "IngressGateway")
+	i := slices.IndexFunc(kinds(), func(k kind) bool { return k.name == name })
+	if i < 0 {
+		t.Fatalf("there is no kind %q", name)
+	}
+	return kinds()[i]
 }
 
 func resourceOf(t *testing.T, doc string) *unstructured.Unstructured {
@@ -94,7 +113,7 @@ func TestRenderIsPure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		objects, err := render(kinds()[0], gw)
+		objects, _, err := render(kinds()[0], gw, site{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +133,7 @@ func TestRenderIsPure(t *testing.T) {
 			t.Fatal("another rendering gave other bytes")
 		}
 	}
-	if diff := cmp.Diff(before.Object, in.Object); diff != "" {
+	if diff := gocmp.Diff(before.Object, in.Object); diff != "" {
 		t.Errorf("rendering changed the resource (-before +after):\n%s", diff)
 	}
 }
@@ -130,4 +149,33 @@ func TestGatewayLabel(t *testing.T) {
 		}
 		labels[l] = true
 	}
+}
+
+// Whatever an overlay and an override say, rendering ends with objects or with a problem that names the field.
+func FuzzRender(f *testing.F) {
+	f.Add("spec.ports.[port:443].nodePort", "30443", "concurrency: 2")
+	f.Add("metadata", "x", "proxyMetadata: {A: b}")
+	f.Add("metadata.labels.a", "5", "[]")
+	f.Add(`spec.selector.a\.b.[-1]`, "{a: [1]}", "terminationDrainDuration: null")
+	f.Add("kind", "", "_: {_: 1}")
+	f.Fuzz(func(t *testing.T, path, value, override string) {
+		var v any
+		if yaml.Unmarshal([]byte(value), &v) != nil {
+			v = value
+		}
+		gw := &v1alpha1.Gateway{Spec: v1alpha1.GatewaySpec{ProxyConfigOverride: override, KubeSpec: &v1alpha1.KubeSpec{Overlays: []v1alpha1.Overlay{
+			{Kind: "Service", Name: "gw", Patches: []v1alpha1.Patch{{Path: path, Value: v}}},
+			{Kind: "Deployment", Name: "gw", Patches: []v1alpha1.Patch{{Path: path, Value: v}}},
+		}}}}
+		gw.Name, gw.Namespace, gw.UID = "gw", "ns", "u"
+		objects, _, err := render(kinds()[3], gw, site{})
+		if p, ok := errors.AsType[*problem](err); err != nil && (!ok || !strings.HasPrefix(p.message, "spec.")) {
+			t.Fatalf("render() = %v, want a problem with a field", err)
+		}
+		for _, o := range objects {
+			if _, err := o.MarshalJSON(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }

@@ -6,12 +6,16 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"isthmus.dev/isthmus/api/install/v1alpha1"
 )
+
+// reasonRollingOut of Ready: the pods are not as wanted yet.
+const reasonRollingOut = "RollingOut"
 
 // verdict is one condition before it has a time.
 type verdict struct {
@@ -50,7 +54,7 @@ func statusOf(gw *v1alpha1.Gateway, accepted, ready verdict, addresses []string,
 func readiness(dep, svc *unstructured.Unstructured, ready bool) (verdict, []string) {
 	addresses := addressesOf(svc)
 	if !rolledOut(dep, ready) {
-		return verdict{false, "RollingOut", "The pods are being rolled out: " + progress(dep)}, addresses
+		return verdict{false, reasonRollingOut, "The pods are being rolled out: " + progress(dep)}, addresses
 	}
 	if t, _, _ := unstructured.NestedString(svc.Object, "spec", "type"); t == "LoadBalancer" && len(addresses) == 0 {
 		return verdict{false, "NoAddress", "The load balancer has no address yet."}, addresses
@@ -96,8 +100,16 @@ func condition(u *unstructured.Unstructured, kind string) map[string]any {
 	return nil
 }
 
-// addressesOf are those of the load balancer; a Service without one has its cluster address.
+// annotationAddresses replaces the addresses of a Service for other clusters.
+const annotationAddresses = "xcp.tetrate.io/cluster-external-addresses"
+
+// addressesOf are those that the Service is given by its annotation, or those of the load balancer; a Service without
+// one has its cluster address.
 func addressesOf(svc *unstructured.Unstructured) []string {
+	if given := strings.FieldsFunc(svc.GetAnnotations()[annotationAddresses], func(r rune) bool { return r == ',' || r == ' ' }); len(given) > 0 {
+		slices.Sort(given)
+		return slices.Compact(given)
+	}
 	t, _, _ := unstructured.NestedString(svc.Object, "spec", "type")
 	if t != "LoadBalancer" {
 		ip, _, _ := unstructured.NestedString(svc.Object, "spec", "clusterIP")

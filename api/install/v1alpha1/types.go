@@ -39,15 +39,41 @@ type Gateway struct {
 	Status GatewayStatus `json:"status,omitempty"`
 }
 
+// Types of a Gateway.
+const (
+	TypeUnified  = "UNIFIED"
+	TypeIngress  = "INGRESS"
+	TypeEgress   = "EGRESS"
+	TypeEastWest = "EASTWEST"
+)
+
 // GatewaySpec says what differs from the built-in profile. Empty means the profile.
 type GatewaySpec struct {
+	// Type of a Gateway; empty means UNIFIED. The other kinds have none.
+	Type string `json:"type,omitempty"`
 	// ConnectionDrainDuration is how long connections may finish when a pod stops, for example "22s".
 	ConnectionDrainDuration string `json:"connectionDrainDuration,omitempty"`
 	// Revision of Istio that runs the gateway; empty leaves it to the namespace.
 	Revision string `json:"revision,omitempty"`
 	// EastWestOnly exposes nothing but the port for other clusters.
-	EastWestOnly bool      `json:"eastWestOnly,omitempty"`
-	KubeSpec     *KubeSpec `json:"kubeSpec,omitempty"`
+	EastWestOnly bool `json:"eastWestOnly,omitempty"`
+	// Concurrency is how many threads the proxy has; 0 means as many as the limit of its CPU, -1 as the machine has.
+	Concurrency int64 `json:"concurrency,omitempty"`
+	// ProxyConfigOverride is YAML over the proxy's configuration, in the form of the annotation proxy.istio.io/config.
+	ProxyConfigOverride string    `json:"proxyConfigOverride,omitempty"`
+	KubeSpec            *KubeSpec `json:"kubeSpec,omitempty"`
+
+	// ConfigGenerationMetadata is for everything that is made, beside what is there anyway.
+	ConfigGenerationMetadata *Metadata `json:"configGenerationMetadata,omitempty"`
+	// TargetCluster and TargetNamespace are where a management plane would install it.
+	TargetCluster   string `json:"targetCluster,omitempty"`
+	TargetNamespace string `json:"targetNamespace,omitempty"`
+}
+
+// Metadata are labels and annotations for objects that are made.
+type Metadata struct {
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // KubeSpec changes the Kubernetes objects that are made for a gateway.
@@ -86,7 +112,7 @@ type HPASpec struct {
 
 // Service changes how the gateway is reached.
 type Service struct {
-	// Type is LoadBalancer when empty.
+	// Type is LoadBalancer when empty, and ClusterIP for a gateway out of the mesh.
 	Type        string            `json:"type,omitempty"`
 	Ports       []ServicePort     `json:"ports,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
