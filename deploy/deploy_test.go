@@ -36,7 +36,8 @@ func TestManifests(t *testing.T) {
 		"ServerSecrets":  {ServerSecrets{AdminPassword: nasty}, []string{"Secret tsb/admin-credentials"}},
 		"OwnCertificate": {ServerSecrets{AdminPassword: "x", Certificate: nasty, Key: nasty}, []string{"Secret tsb/admin-credentials", "Secret tsb/tsb-certs"}},
 		"Edge": {Edge{Image: nasty, PullPolicy: "Never", ImagePullSecret: nasty}, []string{
-			"CustomResourceDefinition /ingressgateways.install.tetrate.io",
+			"CustomResourceDefinition /egressgateways.install.tetrate.io", "CustomResourceDefinition /gateways.install.tetrate.io",
+			"CustomResourceDefinition /ingressgateways.install.tetrate.io", "CustomResourceDefinition /tier1gateways.install.tetrate.io",
 			"ServiceAccount istio-system/isthmus-edge", "ClusterRole /isthmus-edge", "ClusterRoleBinding /isthmus-edge",
 			"Role istio-system/isthmus-edge", "RoleBinding istio-system/isthmus-edge", "Deployment istio-system/edge",
 		}},
@@ -97,51 +98,55 @@ func objects(t *testing.T, text []byte) []map[string]any {
 // mistakes are refused or dropped.
 func TestCRD(t *testing.T) {
 	cases := map[string]struct {
+		kind    string // empty is all of them
 		spec    string
 		invalid string // part of the error
 		pruned  []string
 	}{
-		"Empty":    {"{}", "", nil},
-		"EastWest": {"{eastWestOnly: true}", "", nil},
-		"Guide":    {"{kubeSpec: {service: {type: LoadBalancer, ports: [{name: mtls, port: 15443, targetPort: 15443}]}}}", "", nil},
-		"FreeForm": {"{kubeSpec: {deployment: {affinity: {a: {b: [1]}}, resources: {limits: {cpu: 1, memory: 1Gi}}, tolerations: [{x: y}]}," +
-			" overlays: [{kind: Service, name: x, patches: [{path: a, value: {b: [1, {c: d}]}}, {path: b, value: null}, {path: c}]}]}}", "", nil},
-		"WrongType":    {"{eastWestOnly: maybe}", "spec.eastWestOnly", nil},
-		"WrongService": {"{kubeSpec: {service: {type: Loadbalancer}}}", "spec.kubeSpec.service.type", nil},
-		"NoPort":       {"{kubeSpec: {service: {ports: [{name: x}]}}}", "spec.kubeSpec.service.ports[0].port", nil},
-		"LargePort":    {"{kubeSpec: {service: {ports: [{port: 70000}]}}}", "spec.kubeSpec.service.ports[0].port", nil},
-		"UnknownField": {"{kubeSpec: {deployment: {replicas: 3}}}", "", []string{"spec.kubeSpec.deployment.replicas"}},
+		"Empty":    {"", "{}", "", nil},
+		"EastWest": {"IngressGateway", "{eastWestOnly: true}", "", nil},
+		"Guide":    {"", "{kubeSpec: {service: {type: LoadBalancer, ports: [{name: mtls, port: 15443, targetPort: 15443}]}}}", "", nil},
+		"FreeForm": {"", "{kubeSpec: {deployment: {affinity: {a: {b: [1]}}, resources: {limits: {cpu: 1, memory: 1Gi}}, tolerations: [{x: y}]," +
+			" env: [{name: A, valueFrom: {fieldRef: {fieldPath: a}}}]}, overlays: [{kind: Service, name: x, patches: [{path: a, value: {b: [1, {c: d}]}}, {path: b, value: null}, {path: c}]}]}}", "", nil},
+		"Typed": {"Gateway", "{type: EASTWEST, concurrency: -1, proxyConfigOverride: x, targetCluster: c, targetNamespace: ns," +
+			" configGenerationMetadata: {labels: {a: b}, annotations: {c: d}}}", "", nil},
+		"WrongType":     {"IngressGateway", "{eastWestOnly: maybe}", "spec.eastWestOnly", nil},
+		"WrongGateway":  {"Gateway", "{type: MIXED}", "spec.type", nil},
+		"WrongService":  {"", "{kubeSpec: {service: {type: Loadbalancer}}}", "spec.kubeSpec.service.type", nil},
+		"ExternalName":  {"", "{kubeSpec: {service: {type: ExternalName}}}", "spec.kubeSpec.service.type", nil},
+		"NoPort":        {"", "{kubeSpec: {service: {ports: [{name: x}]}}}", "spec.kubeSpec.service.ports[0].port", nil},
+		"LargePort":     {"", "{kubeSpec: {service: {ports: [{port: 70000}]}}}", "spec.kubeSpec.service.ports[0].port", nil},
+		"UnknownField":  {"", "{kubeSpec: {deployment: {replicas: 3}}}", "", []string{"spec.kubeSpec.deployment.replicas"}},
+		"FieldOfOthers": {"EgressGateway", "{eastWestOnly: true, type: EGRESS}", "", []string{"spec.eastWestOnly", "spec.type"}},
 	}
-	s, validator := schemaOf(t, "crds/install.tetrate.io_ingressgateways.yaml")
 	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			obj := map[string]any{}
-			text := "{apiVersion: install.tetrate.io/v1alpha1, kind: IngressGateway, metadata: {name: x}, spec: " + tc.spec + "}"
-			if err := kyaml.Unmarshal([]byte(text), &obj); err != nil {
-				t.Fatal(err)
+		for _, c := range crds {
+			if tc.kind != "" && tc.kind != c.Kind {
+				continue
 			}
-			pruned := pruning.PruneWithOptions(obj, s, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
-			if diff := cmp.Diff(tc.pruned, pruned); diff != "" {
-				t.Errorf("pruned (-want +got):\n%s", diff)
-			}
-			errs := validation.ValidateCustomResource(nil, obj, validator).ToAggregate()
-			if tc.invalid == "" && errs != nil || tc.invalid != "" && (errs == nil || !strings.Contains(errs.Error(), tc.invalid)) {
-				t.Errorf("validation: %v, want %q", errs, tc.invalid)
-			}
-		})
+			t.Run(name+"/"+c.Kind, func(t *testing.T) {
+				s, validator := schemaOf(t, "crds/"+c.file())
+				obj := map[string]any{}
+				text := "{apiVersion: install.tetrate.io/v1alpha1, kind: " + c.Kind + ", metadata: {name: x}, spec: " + tc.spec + "}"
+				if err := kyaml.Unmarshal([]byte(text), &obj); err != nil {
+					t.Fatal(err)
+				}
+				pruned := pruning.PruneWithOptions(obj, s, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
+				if diff := cmp.Diff(tc.pruned, pruned); diff != "" {
+					t.Errorf("pruned (-want +got):\n%s", diff)
+				}
+				errs := validation.ValidateCustomResource(nil, obj, validator).ToAggregate()
+				if tc.invalid == "" && errs != nil || tc.invalid != "" && (errs == nil || !strings.Contains(errs.Error(), tc.invalid)) {
+					t.Errorf("validation: %v, want %q", errs, tc.invalid)
+				}
+			})
+		}
 	}
 }
 
 func schemaOf(t *testing.T, file string) (*structuralschema.Structural, validation.SchemaValidator) {
 	t.Helper()
-	text, err := files.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var crd apiextensionsv1.CustomResourceDefinition
-	if err := kyaml.UnmarshalStrict(text, &crd); err != nil {
-		t.Fatal(err)
-	}
+	crd := readCRD(t, file)
 	var props apiextensions.JSONSchemaProps
 	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(crd.Spec.Versions[0].Schema.OpenAPIV3Schema, &props, nil); err != nil {
 		t.Fatal(err)
