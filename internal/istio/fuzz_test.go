@@ -34,6 +34,7 @@ func FuzzTranslate(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	schemas := istioSchemas(f)
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 1<<14 {
 			return
@@ -53,6 +54,11 @@ func FuzzTranslate(f *testing.F) {
 		for _, r := range forward {
 			if len(conditions[r.FQN]) == 0 {
 				t.Errorf("nothing is said of %s", r.FQN)
+			}
+		}
+		for _, name := range renderer.Clusters() {
+			for _, o := range renderer.Bundle(name).Objects {
+				schemas.check(t, o)
 			}
 		}
 		_, again := full(offline.Snapshot(offline.Input{Resources: backward, Observed: observed}))

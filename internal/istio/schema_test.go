@@ -34,7 +34,7 @@ type kindSchema struct {
 }
 
 // istioSchemas reads the CRDs out of the module that the types come from, so that both are of one version.
-func istioSchemas(t *testing.T) schemas {
+func istioSchemas(t testing.TB) schemas {
 	t.Helper()
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "istio.io/api").Output()
 	if err != nil {
@@ -67,7 +67,7 @@ func istioSchemas(t *testing.T) schemas {
 	return all
 }
 
-func newKindSchema(t *testing.T, props *apiextensionsv1.JSONSchemaProps) *kindSchema {
+func newKindSchema(t testing.TB, props *apiextensionsv1.JSONSchemaProps) *kindSchema {
 	t.Helper()
 	var internal apiextensions.JSONSchemaProps
 	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(props, &internal, nil); err != nil {
