@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
+	"sigs.k8s.io/yaml"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 )
@@ -53,6 +54,35 @@ func TestWorkload(t *testing.T) {
 			got := workload("front", "gw", tc.pods, tc.deployed).GetWorkload()
 			if diff := cmp.Diff(tc.want, got, protocmp.Transform()); diff != "" {
 				t.Errorf("workload() (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A gateway is told by what makes it one, whatever its labels for people say.
+func TestIsGateway(t *testing.T) {
+	for name, tc := range map[string]struct {
+		pod  string
+		want bool
+	}{
+		"Installed":        {`{metadata: {labels: {isthmus.dev/gateway: ns.gw, istio: egressgateway, app: x}}}`, true},
+		"InstalledEgress":  {`{metadata: {labels: {app: x, istio: egressgateway}, annotations: {inject.istio.io/templates: gateway}}}`, true},
+		"MoreTemplates":    {`{metadata: {annotations: {inject.istio.io/templates: "other, gateway"}}}`, true},
+		"Router":           {`{spec: {containers: [{name: istio-proxy, args: [proxy, router, --domain]}]}}`, true},
+		"GatewayAPI":       {`{metadata: {labels: {gateway.networking.k8s.io/gateway-name: x}}}`, true},
+		"Sidecar":          {`{metadata: {labels: {istio: ingressgateway}}, spec: {containers: [{name: istio-proxy, args: [proxy, sidecar]}]}}`, false},
+		"SidecarTemplate":  {`{metadata: {annotations: {inject.istio.io/templates: sidecar}}}`, false},
+		"LabelsForPeople":  {`{metadata: {labels: {app: istio-ingressgateway, istio: ingressgateway}}}`, false},
+		"RouterOfAnybody":  {`{spec: {containers: [{name: app, args: [proxy, router]}]}}`, false},
+		"LooksLikeOursNot": {`{metadata: {labels: {isthmus.dev/gateways: x}}}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p podTemplate
+			if err := yaml.Unmarshal([]byte(tc.pod), &p); err != nil {
+				t.Fatal(err)
+			}
+			if got := isGateway(p); got != tc.want {
+				t.Errorf("isGateway(%s) = %t, want %t", tc.pod, got, tc.want)
 			}
 		})
 	}

@@ -156,6 +156,40 @@ func TestOneNameOfTwoKinds(t *testing.T) {
 	})
 }
 
+// What a deleted resource leaves behind on purpose is taken over by one of another kind, without a moment without it.
+func TestTakeOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, plain)
+		c.create(second)
+		c.settle()
+		c.edit(kinds()[0].gvr(), "gw", func(o map[string]any) { // kubectl delete --cascade=orphan
+			u := &unstructured.Unstructured{Object: o}
+			u.SetDeletionTimestamp(new(metav1.Now()))
+			u.SetFinalizers(append(u.GetFinalizers(), "orphan"))
+		})
+		for _, gvr := range made() {
+			list, err := c.Resource(gvr).Namespace("ns").List(t.Context(), metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, u := range list.Items {
+				c.edit(gvr, u.GetName(), func(o map[string]any) { unstructured.RemoveNestedField(o, "metadata", "ownerReferences") })
+			}
+		}
+		c.remove(kinds()[0].gvr(), "gw")
+		want := []string{
+			"patch gateways", "update serviceaccounts", "update roles", "update rolebindings", "update services", "update deployments",
+			"update poddisruptionbudgets", "update horizontalpodautoscalers", "patch gateways/status",
+		}
+		if diff := cmp.Diff(want, c.writes()); diff != "" {
+			t.Errorf("writes (-want +got):\n%s", diff)
+		}
+		if owner := metav1.GetControllerOf(c.get(deployments, "gw")); owner == nil || owner.Kind != "Gateway" {
+			t.Errorf("the Deployment belongs to %v", owner)
+		}
+	})
+}
+
 // Whose the objects are already has them, whatever the times and the order of the kinds say.
 func TestOneNameIsItsOwners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

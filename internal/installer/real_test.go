@@ -40,7 +40,7 @@ func TestReal(t *testing.T) {
 	if r.counted, err = dynamic.NewForConfig(config); err != nil {
 		t.Fatal(err)
 	}
-	r.makeKind()
+	r.makeKinds()
 	ns := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"generateName": "installer-test-"}}}
 	if ns, err = client.Resource(namespaces).Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -51,23 +51,25 @@ func TestReal(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	golden, err := os.ReadFile("testdata/golden/everything.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gw := &unstructured.Unstructured{Object: parseYAML(t, string(txtar.Parse(golden).Files[0].Data)).(map[string]any)}
-	gw.SetNamespace(r.namespace)
-	// The node port of the golden may be taken.
-	unstructured.RemoveNestedField(gw.Object, "spec", "kubeSpec", "service", "ports")
-	unstructured.RemoveNestedField(gw.Object, "spec", "kubeSpec", "overlays")
-	if _, err := client.Resource(kinds()[0].gvr()).Namespace(r.namespace).Create(t.Context(), gw, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
+	r.create("everything", func(gw *unstructured.Unstructured) {
+		// The node port of the golden may be taken.
+		unstructured.RemoveNestedField(gw.Object, "spec", "kubeSpec", "service", "ports")
+		unstructured.RemoveNestedField(gw.Object, "spec", "kubeSpec", "overlays")
+	})
+	for _, golden := range []string{"tier1", "egress", "unified"} {
+		r.create(golden, func(gw *unstructured.Unstructured) {
+			unstructured.RemoveNestedField(gw.Object, "spec", "targetNamespace")
+			unstructured.RemoveNestedField(gw.Object, "spec", "targetCluster")
+		})
 	}
 
 	stop := r.run()
 	r.settle()
-	if n := r.writes.Swap(0); n < int64(len(made())) {
+	if n := r.writes.Swap(0); n < int64(4*len(made())) {
 		t.Errorf("%d writes, want at least one for each object", n)
+	}
+	for _, k := range kinds() {
+		r.accepted(k)
 	}
 	stop()
 	stop = r.run()
@@ -116,30 +118,69 @@ type real struct {
 	namespace         string
 }
 
-// makeKind makes the kind of install resources known for the time of the test, unless it is.
-func (r *real) makeKind() {
-	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	text, err := os.ReadFile("../../deploy/crds/install.tetrate.io_ingressgateways.yaml")
+// create the resource of a golden.
+func (r *real) create(golden string, change func(*unstructured.Unstructured)) {
+	r.Helper()
+	text, err := os.ReadFile("testdata/golden/" + golden + ".txtar")
 	if err != nil {
 		r.Fatal(err)
 	}
-	crd := &unstructured.Unstructured{Object: parseYAML(r.T, string(text)).(map[string]any)}
-	_, err = r.Resource(crds).Create(r.Context(), crd, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		return
-	}
-	if err != nil {
+	gw := &unstructured.Unstructured{Object: parseYAML(r.T, string(txtar.Parse(text).Files[0].Data)).(map[string]any)}
+	gw.SetNamespace(r.namespace)
+	change(gw)
+	if _, err := r.Resource(gvrOf(r.T, gw.GetKind())).Namespace(r.namespace).Create(r.Context(), gw, metav1.CreateOptions{}); err != nil {
 		r.Fatal(err)
 	}
-	r.Cleanup(func() {
-		if err := r.Resource(crds).Delete(context.WithoutCancel(r.Context()), crd.GetName(), metav1.DeleteOptions{}); err != nil {
-			r.Error(err)
+}
+
+// accepted says whether everything that the resources of a kind ask for was made.
+func (r *real) accepted(k kind) {
+	r.Helper()
+	list, err := r.Resource(k.gvr()).Namespace(r.namespace).List(r.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) == 0 {
+		r.Fatalf("%s: %d, %v", k.name, len(list.Items), err)
+	}
+	for _, u := range list.Items {
+		gw, _, err := decode(&u)
+		if err != nil {
+			r.Fatal(err)
 		}
-	})
-	r.within("the kind is known", func() bool {
-		_, err := r.Resource(kinds()[0].gvr()).List(r.Context(), metav1.ListOptions{})
-		return err == nil
-	})
+		for _, c := range gw.Status.Conditions {
+			if c.Status != "True" && c.Reason != reasonRollingOut && c.Reason != "NoAddress" {
+				r.Errorf("%s %s: %s is %s: %s", k.name, gw.Name, c.Type, c.Reason, c.Message)
+			}
+		}
+	}
+}
+
+// makeKinds makes the kinds of install resources known for the time of the test, unless they are.
+func (r *real) makeKinds() {
+	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	for _, k := range kinds() {
+		text, err := os.ReadFile("../../deploy/crds/install.tetrate.io_" + k.resource + ".yaml")
+		if err != nil {
+			r.Fatal(err)
+		}
+		crd := &unstructured.Unstructured{Object: parseYAML(r.T, string(text)).(map[string]any)}
+		_, err = r.Resource(crds).Create(r.Context(), crd, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			continue
+		}
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.Cleanup(func() {
+			if err := r.Resource(crds).Delete(context.WithoutCancel(r.Context()), crd.GetName(), metav1.DeleteOptions{}); err != nil {
+				r.Error(err)
+			}
+		})
+	}
+	for _, k := range kinds() {
+		r.within("the kind is known", func() bool {
+			_, err := r.Resource(k.gvr()).List(r.Context(), metav1.ListOptions{})
+			return err == nil
+		})
+	}
 }
 
 // run runs an installer until the returned function is called.

@@ -84,7 +84,7 @@ type outcome struct {
 func refused(p *problem) outcome {
 	return outcome{
 		accepted: verdict{false, p.reason, p.message},
-		ready:    verdict{false, p.reason, "The resource is not accepted; what was installed before stays as it is."},
+		ready:    verdict{false, p.reason, "Not accepted: " + p.message + " What was installed before stays as it is."},
 	}
 }
 
