@@ -13,7 +13,7 @@ export VERSION ?= 0.1.0
 STAGE       := build/stage
 DEBIAN      := nftables iptables iproute2 util-linux curl openssl ca-certificates procps
 
-.PHONY: help deps build engines demo test test-unit test-race test-generated test-sandbox test-e2e bench vet generate tools clean down
+.PHONY: help deps build engines demo test test-unit test-race test-generated test-sandbox test-istio test-e2e bench vet generate tools clean down
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,7 @@ test: ## everything that proves the project
 	@$(MAKE) --no-print-directory test-unit
 	@$(MAKE) --no-print-directory test-race
 	@$(MAKE) --no-print-directory test-sandbox
+	@$(MAKE) --no-print-directory test-istio
 	@$(MAKE) --no-print-directory test-e2e
 
 test-unit: ## everything that needs no cluster
@@ -55,6 +56,9 @@ test-generated: tools ## the generated files are what the protos say
 
 test-sandbox: build engines ## the sandbox by itself
 	@$(STAGE) sandbox bash -c 'cd sandbox && go test -count=1 ./...'
+
+test-istio: build engines ## Istio's own code and a real Envoy take every golden
+	@$(STAGE) istio build/istio
 
 test-e2e: build engines ## the guide and its failures on two real clusters
 	@$(STAGE) e2e build/e2e
