@@ -13,7 +13,7 @@ export VERSION ?= 0.1.0
 STAGE       := build/stage
 DEBIAN      := nftables iptables iproute2 util-linux curl openssl ca-certificates procps
 
-.PHONY: help deps build engines demo test test-unit test-race test-generated test-sandbox test-istio test-e2e bench vet generate tools clean down
+.PHONY: help deps build engines demo test test-unit test-race test-generated test-sandbox test-istio test-e2e test-scenarios bench vet generate tools clean down
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,7 @@ test: ## everything that proves the project
 	@$(MAKE) --no-print-directory test-sandbox
 	@$(MAKE) --no-print-directory test-istio
 	@$(MAKE) --no-print-directory test-e2e
+	@$(MAKE) --no-print-directory test-scenarios
 
 test-unit: ## everything that needs no cluster
 	@$(STAGE) vet build/vet
@@ -62,6 +63,9 @@ test-istio: build engines ## Istio's own code and a real Envoy take every golden
 
 test-e2e: build engines ## the guide and its failures on two real clusters
 	@$(STAGE) e2e build/e2e
+
+test-scenarios: build engines ## real requests of test/scenarios on three real clusters; KEEP=1 leaves them running
+	@$(STAGE) scenarios build/scenarios $(if $(KEEP),--keep)
 
 bench: ## figures beside their budgets
 	@build/bench
