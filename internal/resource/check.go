@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
@@ -54,7 +55,10 @@ func checkSpec(r *Resource) []Problem {
 		c.selector(spec.GetNamespaceSelector(), "spec.namespaceSelector")
 	case *gatewayv2.IngressGateway:
 		c.gateway(spec)
+	case *extensionv2.WasmExtension:
+		c.extension(r.FQN, spec)
 	}
+	c.attachments(r)
 	slices.SortStableFunc(c.problems, func(a, b Problem) int { return strings.Compare(a.Field, b.Field) })
 	return c.problems
 }

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
@@ -29,6 +30,9 @@ func (c *checker) message(m protoreflect.Message, path string) {
 		if !m.IsValid() || m.AsDuration() < 0 {
 			c.at(path, "must not be negative or longer than 290 years")
 		}
+		return
+	case *structpb.Struct:
+		c.freeForm(m, path, 0)
 		return
 	case *typesv2.StringMatch:
 		if _, err := regexp.Compile(m.GetRegex()); err != nil {

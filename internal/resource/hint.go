@@ -145,7 +145,7 @@ func hasField(desc protoreflect.MessageDescriptor, key string, value *yaml.Node)
 		return true
 	case fd.IsList():
 		return value.Kind == yaml.SequenceNode
-	case fd.IsMap() || fd.Message() != nil && fd.Message().FullName().Parent() != "google.protobuf":
+	case fd.IsMap() || fd.Message() != nil && (fd.Message().FullName().Parent() != "google.protobuf" || fd.Message().Name() == "Struct"):
 		return value.Kind == yaml.MappingNode
 	}
 	return value.Kind == yaml.ScalarNode

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 )
@@ -14,6 +15,8 @@ import (
 const (
 	coreV2    = "api.tsb.tetrate.io/v2"
 	gatewayV2 = "gateway.tsb.tetrate.io/v2"
+
+	extensionV2 = "extension.tsb.tetrate.io/v2"
 
 	// coreGitOpsV2 is how Kubernetes objects spell coreV2.
 	coreGitOpsV2 = "tsb.tetrate.io/v2"
@@ -35,6 +38,11 @@ var Kinds = []*Kind{
 		APIVersion: coreV2, Name: "Cluster", Parent: coreV2 + "/Organization", Plural: "clusters", Singular: "cluster",
 		Key: "cluster", Short: []string{"cs", "tcs"},
 		Spec: func() proto.Message { return new(tsbv2.Cluster) },
+	},
+	{
+		APIVersion: extensionV2, Name: "WasmExtension", Parent: coreV2 + "/Organization", Plural: "extensions", Singular: "extension",
+		Short: []string{"wext", "twex"},
+		Spec:  func() proto.Message { return new(extensionv2.WasmExtension) },
 	},
 	{
 		APIVersion: coreV2, Name: "Tenant", Parent: coreV2 + "/Organization", Plural: "tenants", Singular: "tenant",

@@ -148,6 +148,8 @@ func (p *page) element(fd protoreflect.FieldDescriptor) string {
 		return "`" + strings.Join(enumNames(fd.Enum()), "`, `") + "`"
 	case fd.Message() == nil:
 		return strings.TrimPrefix(want(fd), "a ")
+	case fd.Message().FullName() == "google.protobuf.Struct":
+		return "object with keys of your choice"
 	case fd.Message().FullName().Parent() == "google.protobuf":
 		return strings.ToLower(string(fd.Message().Name()))
 	}

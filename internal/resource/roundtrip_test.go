@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 )
@@ -96,6 +97,9 @@ func anyMessage(t *rapid.T, m protoreflect.Message, depth int) {
 		return
 	case *timestamppb.Timestamp:
 		return
+	case *structpb.Struct:
+		m.Fields = anyFields(t, 3)
+		return
 	}
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {
@@ -130,6 +134,39 @@ func anyMessage(t *rapid.T, m protoreflect.Message, depth int) {
 			m.Set(fd, anyScalar(t, fd))
 		}
 	}
+}
+
+func anyFields(t *rapid.T, depth int) map[string]*structpb.Value {
+	fields := map[string]*structpb.Value{}
+	for range rapid.IntRange(0, 2).Draw(t, "entries") {
+		fields[anyText(t)] = anyValue(t, depth)
+	}
+	return fields
+}
+
+// anyValue draws what a free-form field may hold.
+func anyValue(t *rapid.T, depth int) *structpb.Value {
+	kind := rapid.IntRange(0, 5).Draw(t, "kind of value")
+	if depth == 0 {
+		kind %= 4
+	}
+	switch kind {
+	case 0:
+		return structpb.NewNullValue()
+	case 1:
+		return structpb.NewBoolValue(rapid.Bool().Draw(t, "bool"))
+	case 2:
+		return structpb.NewNumberValue(rapid.OneOf(rapid.SampledFrom([]float64{0, -1, 0.5, 1e6, 1e21, 1e-7, maxExact}), rapid.Float64Range(-1e9, 1e9)).Draw(t, "number"))
+	case 3:
+		return structpb.NewStringValue(anyText(t))
+	case 4:
+		return structpb.NewStructValue(&structpb.Struct{Fields: anyFields(t, depth-1)})
+	}
+	list := &structpb.ListValue{}
+	for range rapid.IntRange(0, 2).Draw(t, "items") {
+		list.Values = append(list.Values, anyValue(t, depth-1))
+	}
+	return structpb.NewListValue(list)
 }
 
 func anyScalar(t *rapid.T, fd protoreflect.FieldDescriptor) protoreflect.Value {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // decimal is how integers are written here. YAML also has 0644, 8_080 and 0x1F, which people do not mean.
@@ -152,8 +153,12 @@ func enumNames(e protoreflect.EnumDescriptor) []string {
 
 // wellKnown reads the types that protobuf brings along.
 func (w *walker) wellKnown(n *yaml.Node, m protoreflect.Message, path string) {
-	if d, ok := m.Interface().(*durationpb.Duration); ok {
-		w.duration(n, d, path)
+	switch into := m.Interface().(type) {
+	case *durationpb.Duration:
+		w.duration(n, into, path)
+		return
+	case *structpb.Struct:
+		w.freeForm(n, into, path)
 		return
 	}
 	var v any

@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -122,6 +123,7 @@ func (FailoverSettings_TopologyChoice) EnumDescriptor() ([]byte, []int) {
 	return file_tsb_types_v2_types_proto_rawDescGZIP(), []int{4, 0}
 }
 
+// Mode is which side of a connection the proxy is on. A gateway counts as the client.
 type WasmAttachment_Match_Mode int32
 
 const (
@@ -171,7 +173,7 @@ func (x WasmAttachment_Match_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WasmAttachment_Match_Mode.Descriptor instead.
 func (WasmAttachment_Match_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_tsb_types_v2_types_proto_rawDescGZIP(), []int{6, 1, 0}
+	return file_tsb_types_v2_types_proto_rawDescGZIP(), []int{6, 0, 0}
 }
 
 // ConfigGenerationMetadata is copied to the Istio objects made from a resource.
@@ -555,8 +557,9 @@ type WasmAttachment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// fqn of the WasmExtension.
 	Fqn string `protobuf:"bytes,1,opt,name=fqn,proto3" json:"fqn,omitempty"`
-	// config overrides the configuration of the extension.
-	Config        map[string]string       `protobuf:"bytes,2,rep,name=config,proto3" json:"config,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// config is laid over the configuration of the extension: its keys win, objects are merged.
+	Config *structpb.Struct `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
+	// match limits the extension to some of the gateway's traffic; it replaces that of the extension.
 	Match         []*WasmAttachment_Match `protobuf:"bytes,3,rep,name=match,proto3" json:"match,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -599,7 +602,7 @@ func (x *WasmAttachment) GetFqn() string {
 	return ""
 }
 
-func (x *WasmAttachment) GetConfig() map[string]string {
+func (x *WasmAttachment) GetConfig() *structpb.Struct {
 	if x != nil {
 		return x.Config
 	}
@@ -704,16 +707,17 @@ func (x *FailoverSettings_AutomaticLoadBalancing) GetEnabled() bool {
 }
 
 type WasmAttachment_Match struct {
-	state         protoimpl.MessageState    `protogen:"open.v1"`
-	Mode          WasmAttachment_Match_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=tetrateio.api.tsb.types.v2.WasmAttachment_Match_Mode" json:"mode,omitempty"`
-	Ports         []*WasmAttachment_Port    `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
+	state protoimpl.MessageState    `protogen:"open.v1"`
+	Mode  WasmAttachment_Match_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=tetrateio.api.tsb.types.v2.WasmAttachment_Match_Mode" json:"mode,omitempty"`
+	// ports of the gateway's Service; without any, all.
+	Ports         []*WasmAttachment_Port `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WasmAttachment_Match) Reset() {
 	*x = WasmAttachment_Match{}
-	mi := &file_tsb_types_v2_types_proto_msgTypes[13]
+	mi := &file_tsb_types_v2_types_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -725,7 +729,7 @@ func (x *WasmAttachment_Match) String() string {
 func (*WasmAttachment_Match) ProtoMessage() {}
 
 func (x *WasmAttachment_Match) ProtoReflect() protoreflect.Message {
-	mi := &file_tsb_types_v2_types_proto_msgTypes[13]
+	mi := &file_tsb_types_v2_types_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -738,7 +742,7 @@ func (x *WasmAttachment_Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WasmAttachment_Match.ProtoReflect.Descriptor instead.
 func (*WasmAttachment_Match) Descriptor() ([]byte, []int) {
-	return file_tsb_types_v2_types_proto_rawDescGZIP(), []int{6, 1}
+	return file_tsb_types_v2_types_proto_rawDescGZIP(), []int{6, 0}
 }
 
 func (x *WasmAttachment_Match) GetMode() WasmAttachment_Match_Mode {
@@ -764,7 +768,7 @@ type WasmAttachment_Port struct {
 
 func (x *WasmAttachment_Port) Reset() {
 	*x = WasmAttachment_Port{}
-	mi := &file_tsb_types_v2_types_proto_msgTypes[14]
+	mi := &file_tsb_types_v2_types_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +780,7 @@ func (x *WasmAttachment_Port) String() string {
 func (*WasmAttachment_Port) ProtoMessage() {}
 
 func (x *WasmAttachment_Port) ProtoReflect() protoreflect.Message {
-	mi := &file_tsb_types_v2_types_proto_msgTypes[14]
+	mi := &file_tsb_types_v2_types_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +793,7 @@ func (x *WasmAttachment_Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WasmAttachment_Port.ProtoReflect.Descriptor instead.
 func (*WasmAttachment_Port) Descriptor() ([]byte, []int) {
-	return file_tsb_types_v2_types_proto_rawDescGZIP(), []int{6, 2}
+	return file_tsb_types_v2_types_proto_rawDescGZIP(), []int{6, 1}
 }
 
 func (x *WasmAttachment_Port) GetNumber() uint32 {
@@ -803,7 +807,7 @@ var File_tsb_types_v2_types_proto protoreflect.FileDescriptor
 
 const file_tsb_types_v2_types_proto_rawDesc = "" +
 	"\n" +
-	"\x18tsb/types/v2/types.proto\x12\x1atetrateio.api.tsb.types.v2\x1a\x1bbuf/validate/validate.proto\x1a\x1atsb/types/v2/options.proto\"\xd8\x02\n" +
+	"\x18tsb/types/v2/types.proto\x12\x1atetrateio.api.tsb.types.v2\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1atsb/types/v2/options.proto\"\xd8\x02\n" +
 	"\x18ConfigGenerationMetadata\x12X\n" +
 	"\x06labels\x18\x01 \x03(\v2@.tetrateio.api.tsb.types.v2.ConfigGenerationMetadata.LabelsEntryR\x06labels\x12g\n" +
 	"\vannotations\x18\x02 \x03(\v2E.tetrateio.api.tsb.types.v2.ConfigGenerationMetadata.AnnotationsEntryR\vannotations\x1a9\n" +
@@ -840,14 +844,11 @@ const file_tsb_types_v2_types_proto_rawDesc = "" +
 	"\bLOCALITY\x10\x02\"F\n" +
 	"\x10RegionalFailover\x12\x1a\n" +
 	"\x04from\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x04from\x12\x16\n" +
-	"\x02to\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x02to\"\x8c\x04\n" +
+	"\x02to\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x02to\"\xb2\x03\n" +
 	"\x0eWasmAttachment\x12\x18\n" +
-	"\x03fqn\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x03fqn\x12N\n" +
-	"\x06config\x18\x02 \x03(\v26.tetrateio.api.tsb.types.v2.WasmAttachment.ConfigEntryR\x06config\x12F\n" +
-	"\x05match\x18\x03 \x03(\v20.tetrateio.api.tsb.types.v2.WasmAttachment.MatchR\x05match\x1a9\n" +
-	"\vConfigEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\xdf\x01\n" +
+	"\x03fqn\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x03fqn\x12/\n" +
+	"\x06config\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x06config\x12F\n" +
+	"\x05match\x18\x03 \x03(\v20.tetrateio.api.tsb.types.v2.WasmAttachment.MatchR\x05match\x1a\xdf\x01\n" +
 	"\x05Match\x12I\n" +
 	"\x04mode\x18\x01 \x01(\x0e25.tetrateio.api.tsb.types.v2.WasmAttachment.Match.ModeR\x04mode\x12E\n" +
 	"\x05ports\x18\x02 \x03(\v2/.tetrateio.api.tsb.types.v2.WasmAttachment.PortR\x05ports\"D\n" +
@@ -881,7 +882,7 @@ func file_tsb_types_v2_types_proto_rawDescGZIP() []byte {
 }
 
 var file_tsb_types_v2_types_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tsb_types_v2_types_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_tsb_types_v2_types_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_tsb_types_v2_types_proto_goTypes = []any{
 	(ConfigMode)(0),                      // 0: tetrateio.api.tsb.types.v2.ConfigMode
 	(FailoverSettings_TopologyChoice)(0), // 1: tetrateio.api.tsb.types.v2.FailoverSettings.TopologyChoice
@@ -898,9 +899,9 @@ var file_tsb_types_v2_types_proto_goTypes = []any{
 	nil,                                  // 12: tetrateio.api.tsb.types.v2.ConfigGenerationMetadata.AnnotationsEntry
 	nil,                                  // 13: tetrateio.api.tsb.types.v2.WorkloadSelector.LabelsEntry
 	(*FailoverSettings_AutomaticLoadBalancing)(nil), // 14: tetrateio.api.tsb.types.v2.FailoverSettings.AutomaticLoadBalancing
-	nil,                          // 15: tetrateio.api.tsb.types.v2.WasmAttachment.ConfigEntry
-	(*WasmAttachment_Match)(nil), // 16: tetrateio.api.tsb.types.v2.WasmAttachment.Match
-	(*WasmAttachment_Port)(nil),  // 17: tetrateio.api.tsb.types.v2.WasmAttachment.Port
+	(*WasmAttachment_Match)(nil),                    // 15: tetrateio.api.tsb.types.v2.WasmAttachment.Match
+	(*WasmAttachment_Port)(nil),                     // 16: tetrateio.api.tsb.types.v2.WasmAttachment.Port
+	(*structpb.Struct)(nil),                         // 17: google.protobuf.Struct
 }
 var file_tsb_types_v2_types_proto_depIdxs = []int32{
 	11, // 0: tetrateio.api.tsb.types.v2.ConfigGenerationMetadata.labels:type_name -> tetrateio.api.tsb.types.v2.ConfigGenerationMetadata.LabelsEntry
@@ -909,10 +910,10 @@ var file_tsb_types_v2_types_proto_depIdxs = []int32{
 	1,  // 3: tetrateio.api.tsb.types.v2.FailoverSettings.topology_choice:type_name -> tetrateio.api.tsb.types.v2.FailoverSettings.TopologyChoice
 	8,  // 4: tetrateio.api.tsb.types.v2.FailoverSettings.regional_failover:type_name -> tetrateio.api.tsb.types.v2.RegionalFailover
 	14, // 5: tetrateio.api.tsb.types.v2.FailoverSettings.automatic_load_balancing:type_name -> tetrateio.api.tsb.types.v2.FailoverSettings.AutomaticLoadBalancing
-	15, // 6: tetrateio.api.tsb.types.v2.WasmAttachment.config:type_name -> tetrateio.api.tsb.types.v2.WasmAttachment.ConfigEntry
-	16, // 7: tetrateio.api.tsb.types.v2.WasmAttachment.match:type_name -> tetrateio.api.tsb.types.v2.WasmAttachment.Match
+	17, // 6: tetrateio.api.tsb.types.v2.WasmAttachment.config:type_name -> google.protobuf.Struct
+	15, // 7: tetrateio.api.tsb.types.v2.WasmAttachment.match:type_name -> tetrateio.api.tsb.types.v2.WasmAttachment.Match
 	2,  // 8: tetrateio.api.tsb.types.v2.WasmAttachment.Match.mode:type_name -> tetrateio.api.tsb.types.v2.WasmAttachment.Match.Mode
-	17, // 9: tetrateio.api.tsb.types.v2.WasmAttachment.Match.ports:type_name -> tetrateio.api.tsb.types.v2.WasmAttachment.Port
+	16, // 9: tetrateio.api.tsb.types.v2.WasmAttachment.Match.ports:type_name -> tetrateio.api.tsb.types.v2.WasmAttachment.Port
 	10, // [10:10] is the sub-list for method output_type
 	10, // [10:10] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name
@@ -937,7 +938,7 @@ func file_tsb_types_v2_types_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsb_types_v2_types_proto_rawDesc), len(file_tsb_types_v2_types_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   15,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
