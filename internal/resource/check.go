@@ -57,6 +57,10 @@ func checkSpec(r *Resource) []Problem {
 		c.gateway(spec)
 	case *extensionv2.WasmExtension:
 		c.extension(r.FQN, spec)
+	case *gatewayv2.Tier1Gateway:
+		c.tier1(spec)
+	case *gatewayv2.Gateway:
+		c.unified(spec)
 	}
 	c.attachments(r)
 	slices.SortStableFunc(c.problems, func(a, b Problem) int { return strings.Compare(a.Field, b.Field) })
@@ -127,6 +131,11 @@ func jsonPath(desc protoreflect.MessageDescriptor, path *validate.FieldPath) (ou
 // Warnings are about what is well formed but should be written in another way.
 func Warnings(r *Resource) []Problem {
 	var warnings []Problem
+	if r.Kind.Instead != "" {
+		warnings = append(warnings, Problem{
+			Resource: r.FQN, Object: r.Kind.Name + " " + r.FQN.Name(), Field: "kind", Message: "is deprecated: use " + r.Kind.Instead,
+		})
+	}
 	deprecated(r.Spec.ProtoReflect(), "spec", func(field, instead string) {
 		warnings = append(warnings, Problem{
 			Resource: r.FQN, Object: r.Kind.Name + " " + r.FQN.Name(), Field: field, Message: "is deprecated: use " + instead,

@@ -2,7 +2,6 @@ package resource
 
 import (
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -19,111 +18,31 @@ var hostname = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9
 
 func itoa(i int) string { return strconv.Itoa(i) }
 
-// listener is how a server uses its port.
-type listener struct {
-	path     string
-	protocol string // HTTP, HTTPS, TLS or TCP
-	server   server
-}
-
 // gateway checks what the annotations cannot say about a gateway.
 func (c *checker) gateway(g *gatewayv2.IngressGateway) {
 	var all []listener
 	for i, s := range g.GetHttp() {
-		l := listener{"spec.http[" + itoa(i) + "]", "HTTP", s}
-		if terminates(s.GetTls()) {
-			l.protocol = "HTTPS"
-		}
-		all = append(all, l)
-		c.routing(s.GetRouting(), l.path+".routing")
-		c.authentication(s.GetAuthentication(), l.path+".authentication")
+		path := "spec.http[" + itoa(i) + "]"
+		all = append(all, listen(path, s, s.GetTls(), plainHTTP, https))
+		c.routing(s.GetRouting(), path+".routing")
+		c.authentication(s.GetAuthentication(), path+".authentication")
 	}
 	for i, s := range g.GetTlsPassthrough() {
-		all = append(all, listener{"spec.tlsPassthrough[" + itoa(i) + "]", "TLS", s})
-		c.route(s.GetRoute(), fmt.Sprintf("spec.tlsPassthrough[%d].route", i))
+		path := "spec.tlsPassthrough[" + itoa(i) + "]"
+		all = append(all, listen(path, s, nil, passthrough, passthrough))
+		c.route(s.GetRoute(), path+".route")
 	}
 	for i, s := range g.GetTcp() {
-		l := listener{"spec.tcp[" + itoa(i) + "]", "TCP", s}
-		if terminates(s.GetTls()) {
-			l.protocol = "TCP with TLS"
-		}
-		all = append(all, l)
-		c.route(s.GetRoute(), l.path+".route")
+		path := "spec.tcp[" + itoa(i) + "]"
+		all = append(all, listen(path, s, s.GetTls(), plainTCP, tcpWithTLS))
+		c.route(s.GetRoute(), path+".route")
 	}
 	c.listeners(all)
 }
 
-func terminates(t *typesv2.ServerTLS) bool {
-	return t != nil && t.GetMode() != typesv2.ServerTLS_DISABLED
-}
-
-// listeners checks servers against each other: one name, one port and one hostname are not used twice for things that
-// cannot be told apart.
-func (c *checker) listeners(all []listener) {
-	names := map[string]listener{}
-	ports := map[uint32]listener{}
-	type address struct {
-		port uint32
-		host string
-	}
-	hosts := map[address]listener{}
-	for _, l := range all {
-		s := l.server
-		if first, ok := names[s.GetName()]; ok && s.GetName() != "" {
-			c.at(l.path+".name", "%q is also the name of %s", s.GetName(), first.path)
-		} else {
-			names[s.GetName()] = l
-		}
-		c.hostname(l)
-		if s.GetPort() == meshPort {
-			c.at(l.path+".port", "%d is reserved for calls within the mesh", meshPort)
-			continue
-		}
-		first, ok := ports[s.GetPort()]
-		switch {
-		case !ok:
-			ports[s.GetPort()] = l
-		case first.protocol == "TCP" && l.protocol == "TCP":
-			c.at(l.path+".port", "%d also serves plain TCP in %s: nothing tells their connections apart", s.GetPort(), first.path)
-			continue
-		case !together(first.protocol, l.protocol):
-			c.at(l.path+".port", "%d serves %s here and %s in %s: one port cannot do both", s.GetPort(), l.protocol, first.protocol, first.path)
-			continue
-		}
-		a := address{s.GetPort(), s.GetHostname()}
-		if first, ok := hosts[a]; ok && a.host != "" {
-			c.at(l.path+".hostname", "%q on port %d is also in %s", a.host, a.port, first.path)
-		} else {
-			hosts[a] = l
-		}
-	}
-}
-
-// together says whether two protocols share a port: everything with TLS is told apart by SNI, plain HTTP by the Host
-// header, and plain TCP by nothing.
-func together(a, b string) bool {
-	if a == "HTTP" || b == "HTTP" || a == "TCP" || b == "TCP" {
-		return a == b && a == "HTTP"
-	}
-	return true
-}
-
-func (c *checker) hostname(l listener) {
-	h := l.server.GetHostname()
-	bare := strings.TrimPrefix(h, "*.")
-	switch {
-	case h == "" || h == "*" || len(h) <= 253 && hostname.MatchString(bare):
-	case strings.Contains(h, ":"):
-		c.at(l.path+".hostname", "%q has a port: the field port is for that", h)
-	case hostname.MatchString(strings.ToLower(bare)):
-		c.at(l.path+".hostname", "%q must be in lower case", h)
-	default:
-		c.at(l.path+".hostname", "%q is not a DNS name", h)
-	}
-}
-
 func (c *checker) serverTLS(t *typesv2.ServerTLS, path string) {
 	files := t.GetFiles()
+	c.secretName(t.GetSecretName(), path)
 	switch mode := t.GetMode(); {
 	case mode == typesv2.ServerTLS_DISABLED:
 	case t.GetSecretName() == "" && files == nil:
@@ -138,6 +57,17 @@ func (c *checker) serverTLS(t *typesv2.ServerTLS, path string) {
 	lowest, highest := t.GetMinProtocolVersion(), t.GetMaxProtocolVersion()
 	if highest != typesv2.ServerTLS_TLS_AUTO && lowest > highest {
 		c.at(path+".maxProtocolVersion", "%s is below minProtocolVersion %s", highest, lowest)
+	}
+}
+
+// secretName is the name of a Secret, with or without the namespace in front.
+func (c *checker) secretName(name, path string) {
+	ns, bare, qualified := strings.Cut(name, "/")
+	if !qualified {
+		ns, bare = "default", name
+	}
+	if name != "" && (!dnsLabel.MatchString(ns) || !hostname.MatchString(bare)) {
+		c.at(path+".secretName", "%q is not the name of a Secret", name)
 	}
 }
 
@@ -173,8 +103,11 @@ func (c *checker) match(m *gatewayv2.HttpMatch, path string) {
 	}
 }
 
-func (c *checker) route(r *gatewayv2.Route, path string) {
-	namespace, host, ok := strings.Cut(r.GetHost(), "/")
+func (c *checker) route(r *gatewayv2.Route, path string) { c.service(r.GetHost(), path) }
+
+// service checks the field host of a destination, "<namespace>/<service>".
+func (c *checker) service(to, path string) {
+	namespace, host, ok := strings.Cut(to, "/")
 	switch {
 	case !ok || strings.Contains(host, "/"): // an annotation says so
 	case !dnsLabel.MatchString(namespace):

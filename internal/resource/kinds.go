@@ -71,8 +71,8 @@ var Kinds = []*Kind{
 	},
 	{
 		APIVersion: gatewayV2, Name: "Tier1Gateway", Parent: gatewayV2 + "/Group", Plural: "tier1gateways", Singular: "tier1gateway",
-		Short: []string{"t1", "tt1"},
-		Spec:  func() proto.Message { return new(gatewayv2.Tier1Gateway) },
+		Short: []string{"t1", "tt1"}, Instead: "the kind Gateway with route.clusterDestination",
+		Spec: func() proto.Message { return new(gatewayv2.Tier1Gateway) },
 	},
 	{
 		APIVersion: gatewayV2, Name: "Gateway", Parent: gatewayV2 + "/Group", Plural: "unifiedgateways", Singular: "gateway",

@@ -49,7 +49,7 @@ func (d *document) resource(w *walker, e *envelope, kind *Kind, before int) {
 
 // warnings are those of Warnings, which is asked only when there can be some.
 func (w *walker) warnings(r *Resource) []Problem {
-	if !w.old {
+	if !w.old && r.Kind.Instead == "" {
 		return nil
 	}
 	return Warnings(r)

@@ -106,6 +106,9 @@ func (p *page) kind(k *Kind) {
 	}
 	fmt.Fprintf(p, "\n## %s (%s)\n\n%s", k.Name, k.APIVersion, p.sentence(m))
 	fmt.Fprintf(p, "- `apiVersion: %s`, `kind: %s`; for `tctl`: `%s`\n", k.APIVersion, k.Name, strings.Join(append([]string{k.Plural}, k.Short...), "`, `"))
+	if k.Instead != "" {
+		fmt.Fprintf(p, "- deprecated: use %s\n", k.Instead)
+	}
 	fmt.Fprintf(p, "- metadata: %s\n", strings.Join(append(parents, "`name`"), ", "))
 	fmt.Fprintf(p, "- FQN: `%s`\n", fqn)
 	fmt.Fprintf(p, "- REST: `/v2/%s`; create with `POST` of `{\"name\": …, %q: {…}}` to the path without the name\n\n", fqn, k.Singular)

@@ -25,6 +25,8 @@ type Kind struct {
 	Key, Annotation string
 	// Short names that tctl accepts, for example "ig".
 	Short []string
+	// Instead says what has taken the place of a kind that is still taken.
+	Instead string
 	// Spec makes an empty message of the kind's specification.
 	Spec func() proto.Message
 }

@@ -35,6 +35,9 @@ func FactKey(cluster, id string) Key { return Key("f/" + cluster + "/" + id) }
 // HostClaimKey is the key of the claim to a hostname.
 func HostClaimKey(host string) Key { return Key("c/host/" + host) }
 
+// FrontClaimKey is the key of the claim to be in front of those who expose a hostname.
+func FrontClaimKey(host string) Key { return Key("c/front/" + host) }
+
 // NamespaceClaimKey is the key of the claim to a namespace pattern such as "*/bookinfo-front".
 func NamespaceClaimKey(pattern string) Key { return Key("c/namespace/" + pattern) }
 

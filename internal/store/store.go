@@ -17,7 +17,7 @@ import (
 type Config struct {
 	// Kind finds a kind by its ID, nil when there is none.
 	Kind func(id string) *resource.Kind // nil means resource.ByID
-	// Claims lists what a resource asks for, as keys made by HostClaimKey and NamespaceClaimKey.
+	// Claims lists what a resource asks for, as keys made by HostClaimKey, FrontClaimKey and NamespaceClaimKey.
 	Claims func(*resource.Resource) []Key // nil means those of resource.Claims
 
 	Now    func() time.Time // nil means time.Now

@@ -663,9 +663,9 @@ type ClusterDestination struct {
 	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// network limits the destination to the clusters in it.
 	Network string `protobuf:"bytes,3,opt,name=network,proto3" json:"network,omitempty"`
-	// weight in percent. The weights of all destinations add up to 100; without any the nearest cluster is used, and the
-	// others when it fails.
-	Weight        uint32 `protobuf:"varint,4,opt,name=weight,proto3" json:"weight,omitempty"`
+	// weight in percent, given for all destinations or for none. The weights add up to 100; without any, or when all are 0, the
+	// nearest cluster is used, and the others when it fails.
+	Weight        *uint32 `protobuf:"varint,4,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -722,8 +722,8 @@ func (x *ClusterDestination) GetNetwork() string {
 }
 
 func (x *ClusterDestination) GetWeight() uint32 {
-	if x != nil {
-		return x.Weight
+	if x != nil && x.Weight != nil {
+		return *x.Weight
 	}
 	return 0
 }
@@ -960,15 +960,16 @@ const file_tsb_gateway_v2_http_proto_rawDesc = "" +
 	"\x0eexpose_headers\x18\x04 \x03(\tR\rexposeHeaders\x122\n" +
 	"\amax_age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x120\n" +
 	"\x11allow_credentials\x18\x06 \x01(\bH\x00R\x10allowCredentials\x88\x01\x01B\x14\n" +
-	"\x12_allow_credentials\"\xf4\x01\n" +
+	"\x12_allow_credentials\"\x84\x02\n" +
 	"\x12ClusterDestination\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12T\n" +
 	"\x06labels\x18\x02 \x03(\v2<.tetrateio.api.tsb.gateway.v2.ClusterDestination.LabelsEntryR\x06labels\x12\x18\n" +
-	"\anetwork\x18\x03 \x01(\tR\anetwork\x12\x1f\n" +
-	"\x06weight\x18\x04 \x01(\rB\a\xbaH\x04*\x02\x18dR\x06weight\x1a9\n" +
+	"\anetwork\x18\x03 \x01(\tR\anetwork\x12$\n" +
+	"\x06weight\x18\x04 \x01(\rB\a\xbaH\x04*\x02\x18dH\x00R\x06weight\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B2Z0isthmus.dev/isthmus/api/tsb/gateway/v2;gatewayv2b\x06proto3"
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +
+	"\a_weightB2Z0isthmus.dev/isthmus/api/tsb/gateway/v2;gatewayv2b\x06proto3"
 
 var (
 	file_tsb_gateway_v2_http_proto_rawDescOnce sync.Once
@@ -1046,6 +1047,7 @@ func file_tsb_gateway_v2_http_proto_init() {
 		(*HttpBody_Bytes)(nil),
 	}
 	file_tsb_gateway_v2_http_proto_msgTypes[8].OneofWrappers = []any{}
+	file_tsb_gateway_v2_http_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
