@@ -56,7 +56,7 @@ func deriveGateway(r *Reads, unit string, out *output) {
 		Namespace: p.Namespace, Name: p.FQN.Name(),
 		Servers:  s.servers(),
 		Hosts:    s.nameHosts(s.resolve()),
-		Metadata: p.Metadata,
+		Metadata: p.Metadata, Extensions: s.extensions(),
 	}
 	selector, ok := s.selector()
 	gw.Selector = selector

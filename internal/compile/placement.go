@@ -28,6 +28,11 @@ type plan struct {
 	Fields []string
 	Hosts  []intent.GatewayHost
 	Refs   []destinationRef
+	// Closed keeps all HTTP servers out: an extension that may guard them cannot be had.
+	Closed     bool
+	Extensions []intent.Extension
+	// ExtensionFields are the fields of the extensions, in their order.
+	ExtensionFields []string
 	// Exposed are the hosts that can be called from within the mesh.
 	Exposed  []exposure
 	Metadata intent.Metadata
@@ -108,6 +113,7 @@ func derivePlacement(r *Reads, unit string, out *output) {
 		Labels:    spec.GetWorkloadSelector().GetLabels(),
 		Metadata:  mergeMetadata(workspace, group, spec),
 	}
+	extend(r, p, spec, out)
 	admitted := admit(r, p, spec, out)
 	fillPlan(p, admitted, out)
 	for _, e := range p.Exposed {
@@ -142,7 +148,7 @@ func admit(r *Reads, p *plan, spec gatewaySpec, out *output) []*server {
 			continue
 		}
 		g, open := guard(p, s, out)
-		if !open {
+		if !open || p.Closed && s.isHTTP() {
 			continue
 		}
 		s.guard = g

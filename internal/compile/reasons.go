@@ -42,19 +42,24 @@ const (
 	reasonUnknownPort      = "UnknownPort"
 	reasonSecretMissing    = "SecretMissing"
 	reasonSecretInvalid    = "SecretInvalid"
-	reasonNotPlaced        = "NotPlaced"
-	reasonNoWorkload       = "NoWorkload"
-	reasonNotReady         = "NotReady"
-	reasonNoService        = "NoService"
-	reasonPortMissing      = "PortNotOnService"
-	reasonNoMTLSPort       = "NoMTLSPort"
-	reasonAmbiguous        = "AmbiguousService"
-	reasonNoAddress        = "NoAddress"
-	reasonNotGlobal        = "NotGlobal"
-	reasonNoDNSCapture     = "NoDNSCapture"
-	reasonRoot             = "RootMismatch"
-	reasonNetwork          = "NetworkMismatch"
-	reasonRejected         = "ProxyRejected"
+
+	reasonExtensionMissing   = "ExtensionMissing"
+	reasonExtensionForbidden = "ExtensionNotAllowed"
+	reasonNoEffect           = "NoEffect"
+
+	reasonNotPlaced    = "NotPlaced"
+	reasonNoWorkload   = "NoWorkload"
+	reasonNotReady     = "NotReady"
+	reasonNoService    = "NoService"
+	reasonPortMissing  = "PortNotOnService"
+	reasonNoMTLSPort   = "NoMTLSPort"
+	reasonAmbiguous    = "AmbiguousService"
+	reasonNoAddress    = "NoAddress"
+	reasonNotGlobal    = "NotGlobal"
+	reasonNoDNSCapture = "NoDNSCapture"
+	reasonRoot         = "RootMismatch"
+	reasonNetwork      = "NetworkMismatch"
+	reasonRejected     = "ProxyRejected"
 )
 
 // Reasons lists every reason that a condition can have, with what it means and what to do.
@@ -71,12 +76,15 @@ func Reasons() []Reason {
 		{Accepted, reasonReservedPort, "Port 15443 is reserved for calls from within the mesh. Choose another one."},
 		{Accepted, reasonDirectGroup, "The group is in DIRECT mode: its Istio objects are supplied by users, and gateways of this kind have no effect in it."},
 		{Accepted, reasonSelectorShared, "The labels also match gateway pods of another namespace, which Istio would configure too. Install the gateway with Isthmus, or give its pods a label of its own."},
+		{Accepted, reasonExtensionForbidden, "The WasmExtension may be attached only in the places that its field allowedIn names. One of phase STATS is left out; without any other the HTTP servers of the gateway are not exposed."},
 		{Supported, reasonNotTranslated, "The field is stored but not translated. A server with authentication or authorization that is not translated is not exposed at all."},
 		{Supported, reasonInvalidMetadata, "The label or annotation cannot stand on a Kubernetes object, or belongs to Isthmus, and is left out."},
 		{Resolved, reasonUnknownService, "The cluster has no such service. Requests are answered with 503 until it exists."},
 		{Resolved, reasonUnknownPort, "The service has no such port, or several ports and none was chosen."},
 		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on."},
 		{Resolved, reasonSecretInvalid, "The Secret holds no certificate, key or CA that Envoy takes. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on."},
+		{Resolved, reasonExtensionMissing, "The WasmExtension does not exist. Since it may be what decides who gets in, the HTTP servers of the gateway are not exposed until it does or is no longer attached."},
+		{Effective, reasonNoEffect, "What is said selects nothing. The message says why."},
 		{Effective, reasonNotPlaced, "In no cluster does the group reach an existing namespace with the name of the workload selector's. The configuration follows as soon as there is one."},
 		{Effective, reasonNoWorkload, "No gateway pods have the labels of the workload selector."},
 		{Effective, reasonNotReady, "The gateway has no pod that is ready. Callers within the mesh get 503 until there is one."},
@@ -108,12 +116,12 @@ func in(cluster string, c resource.Condition) resource.Condition {
 
 func typeOf(reason string) string {
 	switch reason {
-	case reasonUnknownService, reasonUnknownPort, reasonSecretMissing, reasonSecretInvalid:
+	case reasonUnknownService, reasonUnknownPort, reasonSecretMissing, reasonSecretInvalid, reasonExtensionMissing:
 		return Resolved
 	case reasonNotTranslated, reasonInvalidMetadata:
 		return Supported
 	case reasonNotPlaced, reasonNoWorkload, reasonNotReady, reasonNoService, reasonPortMissing, reasonNoMTLSPort, reasonAmbiguous,
-		reasonNoAddress, reasonNotGlobal, reasonNoDNSCapture, reasonRoot, reasonNetwork, reasonRejected:
+		reasonNoAddress, reasonNotGlobal, reasonNoDNSCapture, reasonRoot, reasonNetwork, reasonRejected, reasonNoEffect:
 		return Effective
 	}
 	return Accepted

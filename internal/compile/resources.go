@@ -201,21 +201,7 @@ func untranslated(spec proto.Message) []string {
 		add("failoverSettings.automaticLoadBalancing", s.GetFailoverSettings().GetAutomaticLoadBalancing() != nil)
 	case *gatewayv2.Group:
 		add("profiles", len(s.GetProfiles()) > 0)
-	case *gatewayv2.IngressGateway:
-		for i := range s.GetExtension() {
-			add("extension["+itoa(i)+"]", true)
-		}
-		add("waf", s.GetWaf() != nil)
-	case *gatewayv2.Tier1Gateway:
-		for i := range s.GetExtension() {
-			add("extension["+itoa(i)+"]", true)
-		}
-		add("waf", s.GetWaf() != nil)
 	case *gatewayv2.Gateway:
-		for i := range s.GetWasmPlugins() {
-			add("wasmPlugins["+itoa(i)+"]", true)
-		}
-		add("waf", s.GetWaf() != nil)
 		add("egressAuthorization", len(s.GetEgressAuthorization()) > 0)
 	}
 	slices.Sort(fields)

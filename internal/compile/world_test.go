@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
@@ -32,7 +33,7 @@ func editGen() *rapid.Generator[edit] {
 	return rapid.Custom(func(t *rapid.T) edit {
 		var e edit
 		remove := 5 // one in so many
-		switch rapid.IntRange(0, 16).Draw(t, "what") {
+		switch rapid.IntRange(0, 17).Draw(t, "what") {
 		case 0:
 			e = drawOrganization(t)
 		case 1:
@@ -50,6 +51,8 @@ func editGen() *rapid.Generator[edit] {
 			e = drawSetting(t)
 		case 10:
 			e = drawClaim(t)
+		case 11:
+			e = drawExtension(t)
 		default:
 			e = drawFact(t)
 		}
@@ -127,6 +130,9 @@ func drawGateway(t *rapid.T) edit {
 	g := &gatewayv2.IngressGateway{WorkloadSelector: &typesv2.WorkloadSelector{
 		Namespace: one(t, "ns", "a", "b"), Labels: map[string]string{"app": one(t, "app", "x", "y")},
 	}}
+	if one(t, "extended", true, false, false, false) {
+		g.Extension = []*typesv2.WasmAttachment{{Fqn: string(testExtension), Match: []*typesv2.WasmAttachment_Match{{Ports: []*typesv2.WasmAttachment_Port{{Number: 80}}}}}}
+	}
 	for i := range rapid.IntRange(1, 2).Draw(t, "servers") {
 		name, port := "s"+strconv.Itoa(i), one(t, "at", uint32(80), 443)
 		switch one(t, "kind", "http", "http", "https", "pass", "tcp") {
@@ -148,6 +154,17 @@ func drawGateway(t *rapid.T) edit {
 		}
 	}
 	return testResource("gateway.tsb.tetrate.io/v2/IngressGateway", groupFQN(t).Child("ingressgateways", one(t, "gateway", "i1", "i2", "i3", "i4")), g)
+}
+
+const testExtension = testOrg + "/extensions/e"
+
+func drawExtension(t *rapid.T) edit {
+	e := &extensionv2.WasmExtension{Url: one(t, "url", "file:///a", "file:///b"), ImagePullSecret: one(t, "pull", "", "cert")}
+	e.Phase = one(t, "phase", extensionv2.WasmExtension_STATS, extensionv2.WasmExtension_AUTHZ)
+	if one(t, "allowed", true, false) {
+		e.AllowedIn = []string{string(workspaceFQN(t))}
+	}
+	return testResource("extension.tsb.tetrate.io/v2/WasmExtension", testExtension, e)
 }
 
 func drawClaim(t *rapid.T) edit {
@@ -209,6 +226,7 @@ func goodWorld() []edit {
 	group := workspace.Child("gatewaygroups", "g1")
 	other := goodGateway("a", "h.test", 80)
 	other.WorkloadSelector.Labels["app"] = "y"
+	other.Extension = []*typesv2.WasmAttachment{{Fqn: string(testExtension)}}
 	edits := []edit{
 		testResource("api.tsb.tetrate.io/v2/Organization", testOrg, &tsbv2.Organization{}),
 		testResource("api.tsb.tetrate.io/v2/Tenant", workspace.Parent(), &tsbv2.Tenant{}),
@@ -221,6 +239,7 @@ func goodWorld() []edit {
 			Tcp:              []*gatewayv2.TCPServer{{Name: "t", Port: 443, Hostname: "a.b.c", Route: &gatewayv2.Route{Host: "b/svc", Port: 80}}},
 		}),
 		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i4"), other),
+		testResource("extension.tsb.tetrate.io/v2/WasmExtension", testExtension, &extensionv2.WasmExtension{Url: "file:///a", ImagePullSecret: "cert"}),
 		{store.ResourceKey(workspace.Child("gatewaygroups", "g2")), nil},
 		{store.ResourceKey(workspace.Parent().Child("workspaces", "w2")), nil},
 	}
@@ -290,11 +309,17 @@ func probes() [][][]edit {
 		{{testResource("gateway.tsb.tetrate.io/v2/Group", group.Parent().Child("gatewaygroups", "g0"), &gatewayv2.Group{NamespaceSelector: only("*/a*")})}},
 		{{{store.ResourceKey(group.Parent().Child("gatewaygroups", "g0")), nil}}},
 		{{{store.FactKey("c1", "secret/a/cert"), nil}}},
+		{{{store.ResourceKey(testExtension), nil}}},
 		{gateway("i1", goodGateway("a", "h.test", 443)), gateway("i1", goodGateway("a", "h.test", 80))},
 		{
 			{testResource("api.tsb.tetrate.io/v2/Workspace", second, &tsbv2.Workspace{NamespaceSelector: only("*/a")})},
 			{{store.NamespaceClaimKey("*/a"), &store.Claim{Claimants: []store.Claimant{{Workspace: second, Since: 1}}}}},
 			{{store.NamespaceClaimKey("*/a"), nil}},
+		},
+		{
+			{testResource("api.tsb.tetrate.io/v2/Workspace", second, &tsbv2.Workspace{NamespaceSelector: only("*/b")})},
+			{{store.NamespaceClaimKey("*/b"), &store.Claim{Claimants: []store.Claimant{{Workspace: second, Since: 1}}}}},
+			{{store.NamespaceClaimKey("*/b"), nil}},
 		},
 	}
 }

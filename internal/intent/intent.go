@@ -53,6 +53,8 @@ type Gateway struct {
 	Servers  []Server
 	Hosts    []GatewayHost
 	Metadata Metadata
+	// Extensions meet the requests of all HTTP servers.
+	Extensions []Extension
 }
 
 // Metadata is what users want on the generated objects.

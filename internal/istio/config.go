@@ -18,6 +18,7 @@ const (
 	waveServiceEntry    = 1
 	waveDestinationRule = 2
 	waveEnvoyFilter     = 2 // before the hosts that it guards
+	waveWasmPlugin      = 2 // likewise
 	waveGateway         = 3
 	waveVirtualService  = 4
 )

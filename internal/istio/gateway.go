@@ -26,6 +26,7 @@ func renderGateway(g *intent.Gateway) []config {
 		apiVersion: networkingV1, kind: "Gateway", namespace: g.Namespace, name: g.Name,
 		spec: spec, wave: waveGateway, dress: dress,
 	})
+	configs = append(configs, wasmPlugins(g, dress)...)
 	for i := range g.Hosts {
 		h := &g.Hosts[i]
 		if len(h.HTTP)+len(h.Pass)+len(h.TCP) == 0 {

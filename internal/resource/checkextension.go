@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
@@ -91,7 +93,7 @@ func (c *checker) scope(extension FQN, s, path string) {
 
 // attachments checks the extensions that a gateway attaches.
 func (c *checker) attachments(r *Resource) {
-	field, list := Attachments(r)
+	field, list := Attachments(r.Spec)
 	first := map[string]int{}
 	for i, a := range list {
 		at := "spec." + field + "[" + itoa(i) + "].fqn"
@@ -113,9 +115,9 @@ func (c *checker) attachments(r *Resource) {
 	}
 }
 
-// Attachments are the extensions that r attaches to its proxies, and the field with them.
-func Attachments(r *Resource) (field string, list []*typesv2.WasmAttachment) {
-	switch spec := r.Spec.(type) {
+// Attachments are the extensions that a resource attaches to its proxies, and the field with them.
+func Attachments(spec proto.Message) (field string, list []*typesv2.WasmAttachment) {
+	switch spec := spec.(type) {
 	case *gatewayv2.IngressGateway:
 		return "extension", spec.GetExtension()
 	case *gatewayv2.Tier1Gateway:
