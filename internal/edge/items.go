@@ -53,6 +53,7 @@ type serviceObject struct {
 		ClusterIP    string            `json:"clusterIP"`
 		Selector     map[string]string `json:"selector"`
 		ExternalName string            `json:"externalName"`
+		Policy       string            `json:"externalTrafficPolicy"`
 		Ports        []struct {
 			Name        string `json:"name"`
 			Port        int64  `json:"port"`
@@ -80,7 +81,7 @@ func serviceItem(u *unstructured.Unstructured) *item {
 	o := as[serviceObject](u)
 	s := &isthmusv1.Service{
 		Namespace: i.Namespace, Name: i.Name, Type: o.Spec.Type, ClusterIp: o.Spec.ClusterIP, Selector: o.Spec.Selector,
-		ExternalName: o.Spec.ExternalName, Labels: u.GetLabels(), Annotations: meaningful(u.GetAnnotations()),
+		ExternalName: o.Spec.ExternalName, ExternalTrafficPolicy: o.Spec.Policy, Labels: u.GetLabels(), Annotations: meaningful(u.GetAnnotations()),
 	}
 	for _, p := range o.Spec.Ports {
 		s.Ports = append(s.Ports, &isthmusv1.Service_Port{

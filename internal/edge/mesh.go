@@ -20,7 +20,28 @@ type meshConfig struct {
 	TrustDomainAliases []string `json:"trustDomainAliases"`
 	DefaultConfig      struct {
 		ProxyMetadata map[string]string `json:"proxyMetadata"`
+		proxyConfig   `json:",inline"`
 	} `json:"defaultConfig"`
+}
+
+// proxyConfig is what matters of Istio's ProxyConfig, which the mesh has for all pods and a pod in an annotation.
+type proxyConfig struct {
+	GatewayTopology *gatewayTopology `json:"gatewayTopology"`
+}
+
+// gatewayTopology says what stands in front of a gateway.
+type gatewayTopology struct {
+	NumTrustedProxies int64     `json:"numTrustedProxies"`
+	ProxyProtocol     *struct{} `json:"proxyProtocol"`
+}
+
+// forwardsClients says whether proxies in front of gateways say who the client is; nil when the configuration says
+// nothing about it.
+func (c proxyConfig) forwardsClients() *bool {
+	if c.GatewayTopology == nil {
+		return nil
+	}
+	return new(c.GatewayTopology.NumTrustedProxies > 0 || c.GatewayTopology.ProxyProtocol != nil)
 }
 
 // meshInput is everything that the fact about the mesh is made from.
@@ -54,6 +75,9 @@ func mesh(in meshInput) *isthmusv1.Fact {
 	m.TrustDomain = cmp.Or(cfg.TrustDomain, m.TrustDomain)
 	m.TrustDomainAliases = cfg.TrustDomainAliases
 	m.DnsCapture = cfg.DefaultConfig.ProxyMetadata["ISTIO_META_DNS_CAPTURE"] == "true"
+	if told := cfg.DefaultConfig.forwardsClients(); told != nil {
+		m.ForwardedClients = *told
+	}
 	if block, _ := pem.Decode([]byte(in.configMaps["istio-ca-root-cert"]["root-cert.pem"])); block != nil {
 		sum := sha256.Sum256(block.Bytes)
 		m.RootSha256 = hex.EncodeToString(sum[:])

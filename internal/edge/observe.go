@@ -329,7 +329,7 @@ func (o *observer) service(namespace string, f *isthmusv1.Fact) *isthmusv1.Fact 
 	return &isthmusv1.Fact{Id: f.GetId(), Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{
 		Namespace: s.GetNamespace(), Name: s.GetName(), Type: s.GetType(), ClusterIp: s.GetClusterIp(), Selector: s.GetSelector(),
 		Ports: s.GetPorts(), ExternalAddresses: s.GetExternalAddresses(), Labels: meaningful(labels), Annotations: s.GetAnnotations(),
-		ExternalName: s.GetExternalName(),
+		ExternalName: s.GetExternalName(), ExternalTrafficPolicy: s.GetExternalTrafficPolicy(),
 	}}}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 )
@@ -24,6 +25,8 @@ type gatewayPod struct {
 	node     string
 	ready    bool
 	ports    map[string]uint32
+	// forwarded is what the pod says of who tells it its clients, nil for nothing.
+	forwarded *bool
 }
 
 // deployment is what counts of istiod's Deployment, and of those of gateways, which exist without pods too.
@@ -88,6 +91,9 @@ func isGateway(p podTemplate) bool {
 
 func newGatewayPod(p podTemplate, workload string) *gatewayPod {
 	g := &gatewayPod{workload: workload, labels: stableLabels(p.Metadata.Labels), account: cmp.Or(p.Spec.ServiceAccountName, "default"), node: p.Spec.NodeName}
+	var own proxyConfig
+	_ = yaml.Unmarshal([]byte(p.Metadata.Annotations["proxy.istio.io/config"]), &own) // what cannot be read is not injected either
+	g.forwarded = own.forwardsClients()
 	for _, c := range p.Spec.Containers {
 		for _, port := range c.Ports {
 			if port.Name != "" {
@@ -215,7 +221,7 @@ func workload(namespace, name string, pods []*gatewayPod, deployed *deployment) 
 	w.Nodes = slices.Compact(w.Nodes)
 	slices.Sort(w.ServiceAccounts)
 	w.ServiceAccounts = slices.Compact(w.ServiceAccounts)
-	w.ServiceAccount, w.Ports = newest.account, newest.ports
+	w.ServiceAccount, w.Ports, w.ForwardedClients = newest.account, newest.ports, newest.forwarded
 	if w.Ready == 0 {
 		w.Labels = newest.labels
 	}

@@ -1179,12 +1179,15 @@ type Mesh struct {
 	// dns_capture: sidecars answer DNS for ServiceEntries by default.
 	DnsCapture bool `protobuf:"varint,7,opt,name=dns_capture,json=dnsCapture,proto3" json:"dns_capture,omitempty"`
 	// root_sha256 is the fingerprint of the mesh's root certificate.
-	RootSha256    string `protobuf:"bytes,8,opt,name=root_sha256,json=rootSha256,proto3" json:"root_sha256,omitempty"`
-	Region        string `protobuf:"bytes,9,opt,name=region,proto3" json:"region,omitempty"`
-	Zone          string `protobuf:"bytes,10,opt,name=zone,proto3" json:"zone,omitempty"`
-	EdgeVersion   string `protobuf:"bytes,11,opt,name=edge_version,json=edgeVersion,proto3" json:"edge_version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RootSha256  string `protobuf:"bytes,8,opt,name=root_sha256,json=rootSha256,proto3" json:"root_sha256,omitempty"`
+	Region      string `protobuf:"bytes,9,opt,name=region,proto3" json:"region,omitempty"`
+	Zone        string `protobuf:"bytes,10,opt,name=zone,proto3" json:"zone,omitempty"`
+	EdgeVersion string `protobuf:"bytes,11,opt,name=edge_version,json=edgeVersion,proto3" json:"edge_version,omitempty"`
+	// forwarded_clients: gateways are told by proxies in front of them who the client is (numTrustedProxies or
+	// proxyProtocol of Istio's gatewayTopology).
+	ForwardedClients bool `protobuf:"varint,12,opt,name=forwarded_clients,json=forwardedClients,proto3" json:"forwarded_clients,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Mesh) Reset() {
@@ -1294,6 +1297,13 @@ func (x *Mesh) GetEdgeVersion() string {
 	return ""
 }
 
+func (x *Mesh) GetForwardedClients() bool {
+	if x != nil {
+		return x.ForwardedClients
+	}
+	return false
+}
+
 type Namespace struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1367,11 +1377,14 @@ type Service struct {
 	ExternalAddresses []string `protobuf:"bytes,7,rep,name=external_addresses,json=externalAddresses,proto3" json:"external_addresses,omitempty"`
 	// labels and annotations that mean something to the compiler: failover.tetrate.io/*, topology.istio.io/*, and
 	// labels in full for services in namespaces with a gateway.
-	Labels        map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Annotations   map[string]string `protobuf:"bytes,9,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	ExternalName  string            `protobuf:"bytes,10,opt,name=external_name,json=externalName,proto3" json:"external_name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Labels       map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Annotations  map[string]string `protobuf:"bytes,9,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	ExternalName string            `protobuf:"bytes,10,opt,name=external_name,json=externalName,proto3" json:"external_name,omitempty"`
+	// external_traffic_policy is Cluster or Local, of a Service that is called from outside: with Cluster its pods see
+	// nodes instead of clients.
+	ExternalTrafficPolicy string `protobuf:"bytes,11,opt,name=external_traffic_policy,json=externalTrafficPolicy,proto3" json:"external_traffic_policy,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
@@ -1474,6 +1487,13 @@ func (x *Service) GetExternalName() string {
 	return ""
 }
 
+func (x *Service) GetExternalTrafficPolicy() string {
+	if x != nil {
+		return x.ExternalTrafficPolicy
+	}
+	return ""
+}
+
 // Workload is a set of gateway pods (proxy type router) of one namespace with equal labels and identity.
 type Workload struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1494,9 +1514,11 @@ type Workload struct {
 	ServiceAccounts []string `protobuf:"bytes,9,rep,name=service_accounts,json=serviceAccounts,proto3" json:"service_accounts,omitempty"`
 	// rejected is what the pods' Envoys refuse of the configuration that istiod sends, in their words, sorted. An Envoy
 	// that refuses goes on with what it took last.
-	Rejected      []string `protobuf:"bytes,10,rep,name=rejected,proto3" json:"rejected,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Rejected []string `protobuf:"bytes,10,rep,name=rejected,proto3" json:"rejected,omitempty"`
+	// forwarded_clients is what the pods say of themselves in place of the mesh; absent when they say nothing.
+	ForwardedClients *bool `protobuf:"varint,11,opt,name=forwarded_clients,json=forwardedClients,proto3,oneof" json:"forwarded_clients,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Workload) Reset() {
@@ -1597,6 +1619,13 @@ func (x *Workload) GetRejected() []string {
 		return x.Rejected
 	}
 	return nil
+}
+
+func (x *Workload) GetForwardedClients() bool {
+	if x != nil && x.ForwardedClients != nil {
+		return *x.ForwardedClients
+	}
+	return false
 }
 
 // Secret says whether a gateway could serve with a Secret; its content never leaves the cluster.
@@ -1956,7 +1985,7 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\bworkload\x18\x05 \x01(\v2\x14.isthmus.v1.WorkloadH\x00R\bworkload\x12,\n" +
 	"\x06secret\x18\x06 \x01(\v2\x12.isthmus.v1.SecretH\x00R\x06secret\x12&\n" +
 	"\x04node\x18\a \x01(\v2\x10.isthmus.v1.NodeH\x00R\x04nodeB\x06\n" +
-	"\x04fact\"\xf6\x02\n" +
+	"\x04fact\"\xa3\x03\n" +
 	"\x04Mesh\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\tR\brevision\x12#\n" +
 	"\ristio_version\x18\x02 \x01(\tR\fistioVersion\x12-\n" +
@@ -1971,14 +2000,15 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\x06region\x18\t \x01(\tR\x06region\x12\x12\n" +
 	"\x04zone\x18\n" +
 	" \x01(\tR\x04zone\x12!\n" +
-	"\fedge_version\x18\v \x01(\tR\vedgeVersion\"\xb7\x01\n" +
+	"\fedge_version\x18\v \x01(\tR\vedgeVersion\x12+\n" +
+	"\x11forwarded_clients\x18\f \x01(\bR\x10forwardedClients\"\xb7\x01\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x129\n" +
 	"\x06labels\x18\x02 \x03(\v2!.isthmus.v1.Namespace.LabelsEntryR\x06labels\x12 \n" +
 	"\vterminating\x18\x03 \x01(\bR\vterminating\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x06\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd4\x06\n" +
 	"\aService\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1991,7 +2021,8 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\x06labels\x18\b \x03(\v2\x1f.isthmus.v1.Service.LabelsEntryR\x06labels\x12F\n" +
 	"\vannotations\x18\t \x03(\v2$.isthmus.v1.Service.AnnotationsEntryR\vannotations\x12#\n" +
 	"\rexternal_name\x18\n" +
-	" \x01(\tR\fexternalName\x1a;\n" +
+	" \x01(\tR\fexternalName\x126\n" +
+	"\x17external_traffic_policy\x18\v \x01(\tR\x15externalTrafficPolicy\x1a;\n" +
 	"\rSelectorEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
@@ -2008,7 +2039,7 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"targetPort\x12\x1b\n" +
 	"\tnode_port\x18\x04 \x01(\rR\bnodePort\x12\x1a\n" +
 	"\bprotocol\x18\x05 \x01(\tR\bprotocol\x12!\n" +
-	"\fapp_protocol\x18\x06 \x01(\tR\vappProtocol\"\xd4\x03\n" +
+	"\fapp_protocol\x18\x06 \x01(\tR\vappProtocol\"\x9c\x04\n" +
 	"\bWorkload\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x128\n" +
@@ -2020,14 +2051,16 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\x05nodes\x18\b \x03(\tR\x05nodes\x12)\n" +
 	"\x10service_accounts\x18\t \x03(\tR\x0fserviceAccounts\x12\x1a\n" +
 	"\brejected\x18\n" +
-	" \x03(\tR\brejected\x1a9\n" +
+	" \x03(\tR\brejected\x120\n" +
+	"\x11forwarded_clients\x18\v \x01(\bH\x00R\x10forwardedClients\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
 	"\n" +
 	"PortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xd1\x01\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01B\x14\n" +
+	"\x12_forwarded_clients\"\xd1\x01\n" +
 	"\x06Secret\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -2157,6 +2190,7 @@ func file_isthmus_v1_fleet_proto_init() {
 		(*Fact_Secret)(nil),
 		(*Fact_Node)(nil),
 	}
+	file_isthmus_v1_fleet_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
