@@ -58,6 +58,8 @@ func (c *checker) message(m protoreflect.Message, path string) {
 		}
 	case *typesv2.ServerTLS:
 		c.serverTLS(m, path)
+	case *typesv2.RateLimiting:
+		c.rateLimiting(m, path)
 	case *typesv2.ClientTLS:
 		c.clientTLS(m, path)
 	}

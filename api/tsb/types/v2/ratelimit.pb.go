@@ -185,7 +185,7 @@ type RateLimiting_Settings struct {
 	Rules []*RateLimiting_Rule   `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
 	// fail_closed refuses requests while the rate limit server cannot be reached.
 	FailClosed bool `protobuf:"varint,2,opt,name=fail_closed,json=failClosed,proto3" json:"fail_closed,omitempty"`
-	// timeout is 20ms when absent.
+	// timeout of one question, 20ms when absent.
 	Timeout       *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -378,7 +378,7 @@ func (*RateLimiting_Dimension_Header) isRateLimiting_Dimension_Kind() {}
 
 type RateLimiting_RemoteAddress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// value is an address; "*" counts each address by itself.
+	// value is an address or a CIDR, whose requests are counted together; "*" counts each address by itself.
 	Value         string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -422,10 +422,12 @@ func (x *RateLimiting_RemoteAddress) GetValue() string {
 }
 
 type RateLimiting_Header struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Value         *StringMatch           `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	DontMatch     bool                   `protobuf:"varint,3,opt,name=dont_match,json=dontMatch,proto3" json:"dont_match,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// value that requests have; without it, requests with each value are counted by themselves.
+	Value *StringMatch `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// dont_match takes the requests that do not have the value, or without one, that do not have the header.
+	DontMatch     bool `protobuf:"varint,3,opt,name=dont_match,json=dontMatch,proto3" json:"dont_match,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -534,15 +536,18 @@ func (x *RateLimiting_Limit) GetUnit() RateLimiting_Limit_Unit {
 }
 
 type RateLimiting_ExternalService struct {
-	state              protoimpl.MessageState       `protogen:"open.v1"`
-	Domain             string                       `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Domain string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	// rate_limit_server_uri is grpc://<host>:<port> or grpcs://<host>:<port>; without a scheme it is grpc.
 	RateLimitServerUri string                       `protobuf:"bytes,2,opt,name=rate_limit_server_uri,json=rateLimitServerUri,proto3" json:"rate_limit_server_uri,omitempty"`
 	Rules              []*RateLimiting_ExternalRule `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
-	FailClosed         bool                         `protobuf:"varint,4,opt,name=fail_closed,json=failClosed,proto3" json:"fail_closed,omitempty"`
-	Timeout            *durationpb.Duration         `protobuf:"bytes,5,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	Tls                *ClientTLS                   `protobuf:"bytes,6,opt,name=tls,proto3" json:"tls,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// fail_closed refuses requests while the rate limit server cannot be reached.
+	FailClosed bool `protobuf:"varint,4,opt,name=fail_closed,json=failClosed,proto3" json:"fail_closed,omitempty"`
+	// timeout of one question, 20ms when absent.
+	Timeout       *durationpb.Duration `protobuf:"bytes,5,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Tls           *ClientTLS           `protobuf:"bytes,6,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RateLimiting_ExternalService) Reset() {
@@ -1014,7 +1019,7 @@ func (x *RateLimiting_HeaderValueMatch) GetDescriptorValue() string {
 type RateLimiting_Local struct {
 	state protoimpl.MessageState    `protogen:"open.v1"`
 	Rules []*RateLimiting_LocalRule `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
-	// max_wildcard_dimensions is 20 when absent.
+	// max_wildcard_dimensions is how many values a rule tells apart at a time, 20 when absent.
 	MaxWildcardDimensions *uint32 `protobuf:"varint,2,opt,name=max_wildcard_dimensions,json=maxWildcardDimensions,proto3,oneof" json:"max_wildcard_dimensions,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
@@ -1117,10 +1122,12 @@ func (x *RateLimiting_LocalRule) GetTokenBucket() *RateLimiting_TokenBucket {
 }
 
 type RateLimiting_TokenBucket struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	MaxTokens uint32                 `protobuf:"varint,1,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// max_tokens is how many requests pass at once, at least 1.
+	MaxTokens uint32 `protobuf:"varint,1,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
 	// tokens_per_fill is 1 when absent.
-	TokensPerFill *uint32              `protobuf:"varint,2,opt,name=tokens_per_fill,json=tokensPerFill,proto3,oneof" json:"tokens_per_fill,omitempty"`
+	TokensPerFill *uint32 `protobuf:"varint,2,opt,name=tokens_per_fill,json=tokensPerFill,proto3,oneof" json:"tokens_per_fill,omitempty"`
+	// fill_interval is at least 50ms.
 	FillInterval  *durationpb.Duration `protobuf:"bytes,3,opt,name=fill_interval,json=fillInterval,proto3" json:"fill_interval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
