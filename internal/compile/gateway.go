@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,6 +66,7 @@ func deriveGateway(r *Reads, unit string, out *output) {
 	}
 	if c.Known {
 		s.checkServers()
+		s.checkClients()
 		s.sayRejected()
 	}
 	s.offer(ok)
@@ -315,9 +317,11 @@ func (s *scene) servers() []intent.Server {
 		if g := all[i].Guard; g != nil {
 			srv := change(i)
 			srv.Target = s.target(srv.Port)
-			srv.Guard = upstreams(g, func(field string, u *intent.Upstream) *intent.Upstream {
+			guard := *upstreams(g, func(field string, u *intent.Upstream) *intent.Upstream {
 				return s.upstream(s.plan.Fields[i]+"."+field, u)
 			})
+			guard.Limits = s.limitsOf(i)
+			srv.Guard = &guard
 		}
 	}
 	return all
@@ -386,8 +390,31 @@ func (s *scene) upstream(field string, u *intent.Upstream) *intent.Upstream {
 	case !s.cluster.Known:
 	case svc == nil:
 		s.say(no(reasonUnknownService, field, "Service %q does not exist in namespace %q.", labels[0], labels[1]))
-	case !slices.ContainsFunc(svc.GetPorts(), func(p *isthmusv1.Service_Port) bool { return p.GetNumber() == u.Port }):
-		s.say(no(reasonUnknownPort, field, "Service %q in namespace %q has no port %d.", labels[0], labels[1], u.Port))
+	default:
+		s.checkUpstreamPort(field, svc, u)
 	}
 	return &found
+}
+
+func (s *scene) checkUpstreamPort(field string, svc *isthmusv1.Service, u *intent.Upstream) {
+	for _, p := range svc.GetPorts() {
+		if p.GetNumber() != u.Port {
+			continue
+		}
+		if u.HTTP2 && u.TLS == nil && speaksOther(p) {
+			s.say(no(reasonUnknownPort, field, "Port %d of service %q in namespace %q is called %q, so that Istio does not speak HTTP/2 to it: gRPC takes a name or an appProtocol such as grpc.", u.Port, svc.GetName(), svc.GetNamespace(), p.GetName()))
+		}
+		return
+	}
+	s.say(no(reasonUnknownPort, field, "Service %q in namespace %q has no port %d.", svc.GetName(), svc.GetNamespace(), u.Port))
+}
+
+// speaksOther says whether a port is declared to speak something without HTTP/2, in Istio's way.
+func speaksOther(p *isthmusv1.Service_Port) bool {
+	protocol, _, _ := strings.Cut(p.GetName(), "-")
+	switch strings.ToLower(cmp.Or(p.GetAppProtocol(), protocol)) {
+	case "http", "https", "tcp", "tls", "udp", "mongo", "mysql", "redis":
+		return true
+	}
+	return false
 }

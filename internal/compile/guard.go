@@ -44,8 +44,8 @@ func guard(p *plan, s *server, out *output) (*intent.Guard, bool) {
 	if l := s.authorization.GetLocal(); l != nil {
 		g.Rules = accessRules(l)
 	}
-	if s.limits != nil {
-		say(s.field+".rateLimiting", false)
+	if g.Limits, s.limitField = limits(p, s); g.Limits != nil && g.Limits.Service != nil {
+		sayUnlimited(p, s, out)
 	}
 	if *g == (intent.Guard{}) {
 		return nil, open
@@ -141,7 +141,7 @@ func clientTLS(t *typesv2.ClientTLS, sni string) *intent.ClientTLS {
 
 // upstreams calls each of the services that a guard asks.
 func upstreams(g *intent.Guard, each func(field string, u *intent.Upstream) *intent.Upstream) *intent.Guard {
-	if g == nil || g.JWT == nil {
+	if g.JWT == nil {
 		return g
 	}
 	out, jwt := *g, *g.JWT

@@ -24,15 +24,15 @@ type plan struct {
 	Namespace      string
 	Labels         map[string]string
 	Servers        []intent.Server
-	// Fields of the servers, in their order.
-	Fields []string
-	Hosts  []intent.GatewayHost
-	Refs   []destinationRef
 	// Closed keeps all HTTP servers out: an extension that may guard them cannot be had.
 	Closed     bool
 	Extensions []intent.Extension
 	// ExtensionFields are the fields of the extensions, in their order.
 	ExtensionFields []string
+	// Fields of the servers, in their order, and of their limits, "" for none.
+	Fields, LimitFields []string
+	Hosts               []intent.GatewayHost
+	Refs                []destinationRef
 	// Exposed are the hosts that can be called from within the mesh.
 	Exposed  []exposure
 	Metadata intent.Metadata
@@ -314,7 +314,7 @@ func fillPlan(p *plan, admitted []*server, out *output) {
 	internal := internalServers(admitted)
 	byHost := map[string]int{}
 	for _, s := range admitted {
-		p.Fields = append(p.Fields, s.field)
+		p.Fields, p.LimitFields = append(p.Fields, s.field), append(p.LimitFields, s.limitField)
 		p.Servers = append(p.Servers, intent.Server{
 			Name: s.name, Port: s.port, Protocol: s.protocol, Host: s.host,
 			TLS: serverTLS(s.tls), Internal: internal[s.host] == s, Guard: s.guard,

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"sync"
 
 	"isthmus.dev/isthmus/internal/resource"
 )
@@ -60,6 +61,7 @@ const (
 	reasonRoot         = "RootMismatch"
 	reasonNetwork      = "NetworkMismatch"
 	reasonRejected     = "ProxyRejected"
+	reasonClientHidden = "ClientAddressHidden"
 )
 
 // Reasons lists every reason that a condition can have, with what it means and what to do.
@@ -98,6 +100,7 @@ func Reasons() []Reason {
 		{Effective, reasonRoot, "The meshes of two clusters have different root certificates, so that calls between them are refused. Give both an issuer below one root."},
 		{Effective, reasonNetwork, "The cluster's network is not the one that its Istio says (label topology.istio.io/network of istio-system). The network is left out of generated objects."},
 		{Effective, reasonRejected, "Envoy refuses the configuration, in its own words, and goes on with what it took last. It takes or refuses a port as a whole: until this is mended, changes of its other hosts have no effect either."},
+		{Effective, reasonClientHidden, "The gateway's Service hands connections from one node to another, which puts the node's address in the place of the client's: clients behind one node are counted as one, and an address is never met. Set externalTrafficPolicy: Local on the Service, or tell Istio how many proxies stand in front (numTrustedProxies)."},
 	}
 }
 
@@ -114,15 +117,13 @@ func in(cluster string, c resource.Condition) resource.Condition {
 	return c
 }
 
-func typeOf(reason string) string {
-	switch reason {
-	case reasonUnknownService, reasonUnknownPort, reasonSecretMissing, reasonSecretInvalid, reasonExtensionMissing:
-		return Resolved
-	case reasonNotTranslated, reasonInvalidMetadata:
-		return Supported
-	case reasonNotPlaced, reasonNoWorkload, reasonNotReady, reasonNoService, reasonPortMissing, reasonNoMTLSPort, reasonAmbiguous,
-		reasonNoAddress, reasonNotGlobal, reasonNoDNSCapture, reasonRoot, reasonNetwork, reasonRejected, reasonNoEffect:
-		return Effective
+// types of the reasons, as the table says.
+var types = sync.OnceValue(func() map[string]string {
+	out := map[string]string{}
+	for _, r := range Reasons() {
+		out[r.Name] = r.Type
 	}
-	return Accepted
-}
+	return out
+})
+
+func typeOf(reason string) string { return types()[reason] }

@@ -81,6 +81,8 @@ type cluster struct {
 	// Root is the fingerprint of the mesh's root certificate.
 	Root       string
 	DNSCapture bool
+	// ForwardedClients: proxies in front of gateways tell them who the client is.
+	ForwardedClients bool
 	// Network is empty unless Istio and the resource agree on it.
 	Network  string
 	Locality string
@@ -102,7 +104,7 @@ func deriveCluster(r *Reads, fqn resource.FQN, spec *tsbv2.Cluster, out *output)
 	if mesh != nil {
 		c.TrustDomain = cmp.Or(mesh.GetTrustDomain(), c.TrustDomain)
 		c.Root = mesh.GetRootSha256()
-		c.DNSCapture = mesh.GetDnsCapture()
+		c.DNSCapture, c.ForwardedClients = mesh.GetDnsCapture(), mesh.GetForwardedClients()
 		c.Locality = cmp.Or(locality(mesh.GetRegion(), mesh.GetZone(), ""), c.Locality)
 		if n := spec.GetNetwork(); n != "" && n == mesh.GetNetwork() {
 			c.Network = n

@@ -52,8 +52,9 @@ type server struct {
 	// without them.
 	unsupported []unsupported
 
-	// guard is set once the server is admitted.
-	guard *intent.Guard
+	// guard is set once the server is admitted; limitField says where its limits stand.
+	guard      *intent.Guard
+	limitField string
 }
 
 // unsupported is a field of a server that is not translated.

@@ -7,6 +7,8 @@ type Guard struct {
 	JWT *JWT
 	// Rules decide in the gateway itself who may do what; nil lets everybody.
 	Rules *AccessRules
+	// Limits bound how many requests pass; nil lets all.
+	Limits *Limits
 }
 
 // JWT says which tokens are accepted. A request with a token that none of the issuers made is refused.

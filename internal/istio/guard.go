@@ -33,6 +33,9 @@ func guardOf(g *intent.Gateway, s *intent.Server) []httpFilter {
 	if s.Guard.Rules != nil {
 		filters = append(filters, rulesFilter(s.Guard.Rules, suffix))
 	}
+	if s.Guard.Limits != nil {
+		filters = append(filters, limitsFilter(s.Guard.Limits, suffix))
+	}
 	return filters
 }
 

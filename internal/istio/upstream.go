@@ -1,7 +1,6 @@
 package istio
 
 import (
-	"cmp"
 	"strconv"
 	"time"
 
@@ -11,22 +10,27 @@ import (
 )
 
 // upstreamCluster is the name of the Envoy cluster with which a gateway asks a service, and the cluster itself unless
-// Istio has it: services of the mesh are asked as everybody asks them, with the mesh's mutual TLS.
+// Istio has it: services of the mesh are asked as everybody asks them, with the mesh's mutual TLS, unless they have TLS of
+// their own.
 func upstreamCluster(u *intent.Upstream, name string) (string, *structpb.Struct) {
-	if u.Mesh {
+	if u.Mesh && u.TLS == nil {
 		return "outbound|" + strconv.FormatUint(uint64(u.Port), 10) + "||" + u.Host, nil
 	}
 	c := object(
 		"name", text(name),
 		"type", text("STRICT_DNS"),
-		"connect_timeout", duration(min(cmp.Or(u.Timeout, time.Second), 5*time.Second)),
+		// A connection serves many questions, so that making one may take longer than each.
+		"connect_timeout", duration(min(max(u.Timeout, time.Second), 5*time.Second)),
 		"load_assignment", nested("cluster_name", text(name), "endpoints", list(nested("lb_endpoints", list(nested(
 			"endpoint", nested("address", nested("socket_address", nested("address", text(u.Host), "port_value", number(float64(u.Port))))),
 		))))),
 	)
 	if u.HTTP2 {
 		c.Fields["typed_extension_protocol_options"] = nested("envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-			structpb.NewStructValue(typed("extensions.upstreams.http.v3.HttpProtocolOptions", "explicit_http_config", nested("http2_protocol_options", nested()))))
+			structpb.NewStructValue(typed("extensions.upstreams.http.v3.HttpProtocolOptions", "explicit_http_config", nested("http2_protocol_options", nested(
+				// Without pings, a service that is cut off would be asked over the dead connection for many minutes.
+				"connection_keepalive", nested("interval", text("15s"), "timeout", text("5s")),
+			)))))
 	}
 	if u.TLS != nil {
 		c.Fields["transport_socket"] = nested("name", text("envoy.transport_sockets.tls"), "typed_config", structpb.NewStructValue(upstreamTLS(u.TLS)))
