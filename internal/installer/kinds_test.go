@@ -258,6 +258,14 @@ metadata: {name: `+name+`, namespace: ns, creationTimestamp: "`+created+`", labe
 			[]runtime.Object{pod("a", day, `status: {containerStatuses: [{name: istio-proxy, state: {waiting: {reason: CrashLoopBackOff, message: back-off 20s}}, lastState: {terminated: {exitCode: 1, reason: Error, message: "no such file\n"}}}]}`)},
 			"container istio-proxy: it ended with code 1 (Error): no such file",
 		},
+		"CrashWithoutCode": {
+			[]runtime.Object{pod("a", day, `status: {containerStatuses: [{name: istio-proxy, state: {running: {}}, lastState: {terminated: {exitCode: 0, reason: Completed}}}]}`)},
+			"container istio-proxy: it ended with code 0 (Completed)",
+		},
+		"InitEnded": {
+			[]runtime.Object{pod("a", day, `status: {initContainerStatuses: [{name: i, ready: true, state: {terminated: {exitCode: 0, reason: Completed}}}]}`)},
+			"nothing is known about them yet.",
+		},
 		"Image": {
 			[]runtime.Object{pod("a", day, `status: {containerStatuses: [{name: istio-proxy, image: hub/x, state: {waiting: {reason: ImagePullBackOff, message: back-off}}}]}`)},
 			"container istio-proxy: its image cannot be pulled: hub/x",

@@ -104,21 +104,26 @@ func (p podStatus) trouble() string {
 	return p.Status.Message
 }
 
+// trouble of one container. A proxy that ends is in trouble whatever its code: Istio's agent ends with 0 when Envoy does
+// not start.
 func (c containerStatus) trouble() string {
-	end := cmp.Or(c.State.Terminated, c.Last.Terminated)
+	end := c.Last.Terminated
+	if now := c.State.Terminated; now != nil && now.ExitCode != 0 {
+		end = now
+	}
 	w := c.State.Waiting
 	switch {
-	case end != nil && end.ExitCode != 0:
+	case end != nil:
 		words := fmt.Sprintf("it ended with code %d (%s)", end.ExitCode, end.Reason)
 		if m := strings.TrimSpace(end.Message); m != "" {
 			words += ": " + m
 		}
 		return words
-	case w != nil && strings.Contains(w.Reason, "ImagePull"): // ErrImagePull and ImagePullBackOff take turns
-		return "its image cannot be pulled: " + c.Image
 	case w == nil || slices.Contains([]string{"", "ContainerCreating", "PodInitializing"}, w.Reason):
 		return ""
-	case w.Message == "":
+	case strings.Contains(w.Reason, "ImagePull"): // ErrImagePull and ImagePullBackOff take turns
+		return "its image cannot be pulled: " + c.Image
+	case w.Message == "" || w.Reason == "CrashLoopBackOff": // whose message counts
 		return w.Reason
 	}
 	return w.Reason + ": " + w.Message
