@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,7 @@ type options struct {
 	server, serverName, cluster, keyFile, caFile string
 	namespace, kubeconfig, health, logLevel      string
 	istiodToken                                  string
+	hold                                         string
 }
 
 func parse(args []string, env func(string) string, errs io.Writer) (*options, error) {
@@ -52,6 +54,7 @@ func parse(args []string, env func(string) string, errs io.Writer) (*options, er
 	text(&o.health, "health-address", "ISTHMUS_HEALTH_ADDRESS", ":8081", "where /healthz, /readyz and /metrics are served; empty means nowhere")
 	text(&o.istiodToken, "istiod-token-file", "ISTHMUS_ISTIOD_TOKEN_FILE", "", "token with which istiod is asked what gateways refuse; empty means not at all")
 	text(&o.logLevel, "log-level", "ISTHMUS_LOG_LEVEL", "info", "debug, info, warn or error")
+	text(&o.hold, "gateway-delete-hold", "GATEWAY_DELETE_HOLD_SECONDS", "10", "`seconds` for which a deleted gateway serves on")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -145,7 +148,11 @@ func (o *options) config(log *slog.Logger) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)
 	}
-	in, err := installer.New(installer.Config{Client: dyn, Cluster: o.cluster, Log: log})
+	hold, err := strconv.ParseUint(o.hold, 10, 8)
+	if err != nil {
+		return nil, fmt.Errorf("--gateway-delete-hold: %q is no number of seconds from 0 to 255", o.hold)
+	}
+	in, err := installer.New(installer.Config{Client: dyn, Cluster: o.cluster, Hold: cmp.Or(time.Duration(hold)*time.Second, -1), Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"path"
 	"sync"
 	"time"
 
@@ -64,7 +65,7 @@ func (m *mint) authority(name string) (*pair, error) {
 	return a, err
 }
 
-// certificate that a setup describes.
+// certificate that a setup describes. What stands before a slash in its name tells scenarios apart.
 func (m *mint) certificate(name string, c Certificate) (*pair, error) {
 	by, err := m.authority(c.Authority)
 	if err != nil {
@@ -79,12 +80,12 @@ func (m *mint) certificate(name string, c Certificate) (*pair, error) {
 	if c.Expired {
 		from = from.Add(-72 * time.Hour)
 	}
-	t := template(name, from)
+	t := template(path.Base(name), from)
 	t.DNSNames = c.Names
 	t.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	if c.Client {
-		t.DNSNames, t.ExtKeyUsage = []string{name}, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		t.DNSNames, t.ExtKeyUsage = []string{path.Base(name)}, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	}
 	var key crypto.Signer
 	if c.RSA {
