@@ -331,8 +331,11 @@ func (s *scene) servers() []intent.Server {
 // would wait for it before it takes the next change of any host of the port, or opens the port after a restart.
 func (s *scene) certified(i int) bool {
 	srv := &s.plan.Servers[i]
-	if srv.TLS == nil || srv.TLS.Secret == "" {
+	switch {
+	case srv.TLS == nil:
 		return true
+	case srv.TLS.Secret == "":
+		return s.mounted(s.plan.Fields[i]+".tls.files", srv.TLS)
 	}
 	field, name, ns := s.plan.Fields[i]+".tls.secretName", srv.TLS.Secret, s.plan.Namespace
 	secret := s.fact("secret/" + ns + "/" + name).GetSecret()
@@ -350,6 +353,23 @@ func (s *scene) certified(i int) bool {
 		s.say(no(reasonSecretInvalid, field, "Secret %q in namespace %q cannot be used: %s.", name, ns, problem))
 	}
 	return problem == ""
+}
+
+// mounted says whether the files of a certificate can be there: in a volume of the pods. Envoy waits for ever for one that is not.
+func (s *scene) mounted(field string, t *intent.TLS) bool {
+	for _, w := range s.pods {
+		if len(w.GetMounts()) == 0 {
+			continue // not reported
+		}
+		for _, path := range []string{t.Certificate, t.Key, t.CA} {
+			within := func(mount string) bool { return strings.HasPrefix(path, mount+"/") }
+			if path != "" && !slices.ContainsFunc(w.GetMounts(), within) {
+				s.say(no(reasonSecretMissing, field, "File %q is in no volume of the pods of %q in namespace %q.", path, w.GetName(), s.plan.Namespace))
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // target is the port of the pods that a port of the Service leads to, 0 when that is not known.

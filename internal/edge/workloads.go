@@ -25,6 +25,7 @@ type gatewayPod struct {
 	node     string
 	ready    bool
 	ports    map[string]uint32
+	mounts   []string
 	// forwarded is what the pod says of who tells it its clients, nil for nothing.
 	forwarded *bool
 }
@@ -53,6 +54,10 @@ type podSpec struct {
 		Name  string   `json:"name"`
 		Image string   `json:"image"`
 		Args  []string `json:"args"`
+
+		VolumeMounts []struct {
+			MountPath string `json:"mountPath"`
+		} `json:"volumeMounts"`
 		Ports []struct {
 			Name          string `json:"name"`
 			ContainerPort int64  `json:"containerPort"`
@@ -95,6 +100,9 @@ func newGatewayPod(p podTemplate, workload string) *gatewayPod {
 	_ = yaml.Unmarshal([]byte(p.Metadata.Annotations["proxy.istio.io/config"]), &own) // what cannot be read is not injected either
 	g.forwarded = own.forwardsClients()
 	for _, c := range p.Spec.Containers {
+		for _, m := range c.VolumeMounts {
+			g.mounts = append(g.mounts, strings.TrimSuffix(m.MountPath, "/"))
+		}
 		for _, port := range c.Ports {
 			if port.Name != "" {
 				if g.ports == nil {
@@ -104,6 +112,8 @@ func newGatewayPod(p podTemplate, workload string) *gatewayPod {
 			}
 		}
 	}
+	slices.Sort(g.mounts)
+	g.mounts = slices.Compact(g.mounts)
 	return g
 }
 

@@ -3,12 +3,21 @@ package resource
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 )
+
+// ciphers are the suites of TLS 1.2 and below that Envoy knows, by the names of BoringSSL. One that it does not know, or an
+// operator such as "-NAME", makes it refuse the port with all of its hosts.
+var ciphers = []string{
+	"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384",
+	"ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-SHA", "ECDHE-RSA-AES128-SHA",
+	"ECDHE-ECDSA-AES256-SHA", "ECDHE-RSA-AES256-SHA", "AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA", "AES256-SHA",
+}
 
 // meshPort is where calls within the mesh arrive.
 const meshPort = 15443
@@ -53,6 +62,11 @@ func (c *checker) serverTLS(t *typesv2.ServerTLS, path string) {
 		c.at(path+".files.privateKey", "is missing")
 	case files != nil && mode != typesv2.ServerTLS_SIMPLE && files.GetCaCertificates() == "":
 		c.at(path+".files.caCertificates", "is missing: mode %s verifies clients with it", mode)
+	}
+	for i, name := range t.GetCipherSuites() {
+		if !slices.Contains(ciphers, name) {
+			c.at(path+".cipherSuites["+itoa(i)+"]", "%q is not a cipher suite that Envoy knows; a port with such a name would not open: use %s", name, strings.Join(ciphers, ", "))
+		}
 	}
 	lowest, highest := t.GetMinProtocolVersion(), t.GetMaxProtocolVersion()
 	if highest != typesv2.ServerTLS_TLS_AUTO && lowest > highest {

@@ -1517,8 +1517,10 @@ type Workload struct {
 	Rejected []string `protobuf:"bytes,10,rep,name=rejected,proto3" json:"rejected,omitempty"`
 	// forwarded_clients is what the pods say of themselves in place of the mesh; absent when they say nothing.
 	ForwardedClients *bool `protobuf:"varint,11,opt,name=forwarded_clients,json=forwardedClients,proto3,oneof" json:"forwarded_clients,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// mounts are the paths at which volumes are mounted into the containers of the newest pod, sorted.
+	Mounts        []string `protobuf:"bytes,12,rep,name=mounts,proto3" json:"mounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Workload) Reset() {
@@ -1626,6 +1628,13 @@ func (x *Workload) GetForwardedClients() bool {
 		return *x.ForwardedClients
 	}
 	return false
+}
+
+func (x *Workload) GetMounts() []string {
+	if x != nil {
+		return x.Mounts
+	}
+	return nil
 }
 
 // Secret says whether a gateway could serve with a Secret; its content never leaves the cluster.
@@ -2039,7 +2048,7 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"targetPort\x12\x1b\n" +
 	"\tnode_port\x18\x04 \x01(\rR\bnodePort\x12\x1a\n" +
 	"\bprotocol\x18\x05 \x01(\tR\bprotocol\x12!\n" +
-	"\fapp_protocol\x18\x06 \x01(\tR\vappProtocol\"\x9c\x04\n" +
+	"\fapp_protocol\x18\x06 \x01(\tR\vappProtocol\"\xb4\x04\n" +
 	"\bWorkload\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x128\n" +
@@ -2052,7 +2061,8 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\x10service_accounts\x18\t \x03(\tR\x0fserviceAccounts\x12\x1a\n" +
 	"\brejected\x18\n" +
 	" \x03(\tR\brejected\x120\n" +
-	"\x11forwarded_clients\x18\v \x01(\bH\x00R\x10forwardedClients\x88\x01\x01\x1a9\n" +
+	"\x11forwarded_clients\x18\v \x01(\bH\x00R\x10forwardedClients\x88\x01\x01\x12\x16\n" +
+	"\x06mounts\x18\f \x03(\tR\x06mounts\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
