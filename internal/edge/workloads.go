@@ -231,7 +231,7 @@ func workload(namespace, name string, pods []*gatewayPod, deployed *deployment) 
 	w.Nodes = slices.Compact(w.Nodes)
 	slices.Sort(w.ServiceAccounts)
 	w.ServiceAccounts = slices.Compact(w.ServiceAccounts)
-	w.ServiceAccount, w.Ports, w.ForwardedClients = newest.account, newest.ports, newest.forwarded
+	w.ServiceAccount, w.Ports, w.ForwardedClients, w.Mounts = newest.account, newest.ports, newest.forwarded, newest.mounts
 	if w.Ready == 0 {
 		w.Labels = newest.labels
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
@@ -85,5 +86,19 @@ func TestIsGateway(t *testing.T) {
 				t.Errorf("isGateway(%s) = %t, want %t", tc.pod, got, tc.want)
 			}
 		})
+	}
+}
+
+// Files of a server can only be where the pods have a volume.
+func TestMounts(t *testing.T) {
+	var u unstructured.Unstructured
+	const pod = `{metadata: {name: gw-1, namespace: front, labels: {isthmus.dev/gateway: front.gw}},
+		spec: {containers: [{name: istio-proxy, volumeMounts: [{mountPath: /files/}, {mountPath: /etc/istio/pod}]}, {name: other, volumeMounts: [{mountPath: /files}]}]}}`
+	if err := yaml.Unmarshal([]byte(pod), &u.Object); err != nil {
+		t.Fatal(err)
+	}
+	got := workload("front", "gw", []*gatewayPod{podItem(&u).pod}, nil).GetWorkload().GetMounts()
+	if diff := cmp.Diff([]string{"/etc/istio/pod", "/files"}, got); diff != "" {
+		t.Errorf("mounts (-want +got):\n%s", diff)
 	}
 }
