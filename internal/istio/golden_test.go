@@ -24,7 +24,8 @@ import (
 var update = golden.Flags() //nolint:gochecknoglobals // a flag of the test binary
 
 // TestGolden shows what text leads to: in.yaml is what users apply, observed.yaml what the edges report, clusters names
-// those that have not reported, claims says who asked first, and show limits the output to some kinds.
+// those that have not reported, claims says who asked first, and show limits the output to some kinds. What walk.yaml says
+// of requests is for test/istio, which sends them through what is rendered.
 func TestGolden(t *testing.T) {
 	schemas := istioSchemas(t)
 	golden.Run(t, "testdata/golden", *update, func(t *testing.T, c golden.Case) map[string]string {

@@ -27,7 +27,9 @@ type pair struct{ cert, key []byte }
 
 func (p pair) parse() (tls.Certificate, error) { return tls.X509KeyPair(p.cert, p.key) }
 
-var newAuthority = sync.OnceValues(func() (*authority, error) {
+var theAuthority = sync.OnceValues(makeAuthority)
+
+func makeAuthority() (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -46,12 +48,12 @@ var newAuthority = sync.OnceValues(func() (*authority, error) {
 		return nil, err
 	}
 	return &authority{parsed: parsed, signer: key, cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}, nil
-})
+}
 
 // throwAway is the authority of this run.
 func throwAway(t *testing.T) *authority {
 	t.Helper()
-	a, err := newAuthority()
+	a, err := theAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package istio
 
 import (
+	"bytes"
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -132,12 +134,19 @@ func (c configuration) write(t *testing.T, dir string) {
 		if typeURL == v3.SecretType {
 			continue
 		}
-		var b strings.Builder
+		var b bytes.Buffer
 		for _, name := range slices.Sorted(maps.Keys(resources)) {
-			b.WriteString(protojson.MarshalOptions{Multiline: true, UseProtoNames: true}.Format(resources[name]))
+			text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(resources[name])
+			if err != nil {
+				t.Fatal(err)
+			}
+			// protojson's own spaces differ from one build to the next, and people compare these files.
+			if err := json.Indent(&b, text, "", "  "); err != nil {
+				t.Fatal(err)
+			}
 			b.WriteString("\n")
 		}
-		write(t, filepath.Join(dir, strings.ToLower(v3.GetShortType(typeURL))+".json"), []byte(b.String()))
+		write(t, filepath.Join(dir, strings.ToLower(v3.GetShortType(typeURL))+".json"), b.Bytes())
 	}
 }
 

@@ -33,6 +33,8 @@ var dump = flag.String("dump", "", "directory in which to leave what istiod send
 type golden struct {
 	name     string
 	clusters []*observedCluster
+	// walk is what requests have to lead to, by proxy: "<cluster>/<namespace>.<workload>" or "<cluster>/sidecar".
+	walk map[string][]step
 }
 
 // observedCluster is one cluster of a golden. Its facts are empty when it has not reported.
@@ -76,11 +78,7 @@ func TestGoldens(t *testing.T) {
 			g := readGolden(t, path)
 			t.Run("validation", func(t *testing.T) { may.compare(t, "validation", validate(t, g)) })
 			t.Run("analysis", func(t *testing.T) { may.compare(t, "analysis", analyze(t, g)) })
-			for _, c := range g.clusters {
-				if len(c.objects) > 0 {
-					t.Run(c.name, func(t *testing.T) { testCluster(t, g.name, c, e) })
-				}
-			}
+			g.testProxies(t, e)
 		})
 	}
 	for name := range allowed {
@@ -88,19 +86,37 @@ func TestGoldens(t *testing.T) {
 	}
 }
 
-// testCluster lets istiod make the configuration of each gateway of a cluster and of a sidecar, and gives it to Envoy.
-func testCluster(t *testing.T, name string, c *observedCluster, e *envoy) {
-	i := startIstiod(t, c)
-	for id, p := range i.proxies() {
-		t.Run(id, func(t *testing.T) {
-			sent := i.send(t, p)
-			if *dump != "" {
-				sent.write(t, filepath.Join(*dump, name, c.name, id))
-			}
-			for _, r := range e.try(t, unbound(sent)) {
-				t.Errorf("Envoy rejects %s", r)
+// testProxies lets istiod make the configuration of each gateway and of a sidecar in each cluster, gives it to Envoy, and
+// walks the requests of the golden through it.
+func (g golden) testProxies(t *testing.T, e *envoy) {
+	walked := map[string]bool{}
+	for _, c := range g.clusters {
+		if len(c.objects) == 0 {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			i := startIstiod(t, c)
+			for id, p := range i.proxies() {
+				walked[c.name+"/"+id] = true
+				t.Run(id, func(t *testing.T) {
+					sent := i.send(t, p)
+					if *dump != "" {
+						sent.write(t, filepath.Join(*dump, g.name, c.name, id))
+					}
+					for _, r := range e.try(t, unbound(sent)) {
+						t.Errorf("Envoy rejects %s", r)
+					}
+					if steps := g.walk[c.name+"/"+id]; len(steps) > 0 {
+						i.walk(t, e, p, sent, steps)
+					}
+				})
 			}
 		})
+	}
+	for proxy := range g.walk {
+		if !walked[proxy] {
+			t.Errorf("walk.yaml speaks of %s, and there is no such proxy", proxy)
+		}
 	}
 }
 
@@ -134,7 +150,7 @@ func readGolden(t *testing.T, path string) golden {
 			}
 		}
 	}
-	g := golden{name: strings.TrimSuffix(filepath.Base(path), ".txtar")}
+	g := golden{name: strings.TrimSuffix(filepath.Base(path), ".txtar"), walk: readWalk(t, files["walk.yaml"])}
 	for _, cluster := range names {
 		g.clusters = append(g.clusters, &observedCluster{name: cluster, facts: seen[cluster], objects: all[cluster]})
 	}

@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"istio.io/istio/pilot/pkg/model"
+	"istio.io/istio/pilot/pkg/networking/util"
+	"istio.io/istio/pilot/pkg/serviceregistry/util/label"
 	v3 "istio.io/istio/pilot/pkg/xds/v3"
 	"istio.io/istio/pilot/test/xds"
 	"istio.io/istio/pkg/cluster"
@@ -49,6 +51,7 @@ func startIstiod(t *testing.T, c *observedCluster) *istiod {
 	}
 	m.TrustDomainAliases = c.facts.Mesh.TrustDomainAliases
 	k := reconstruct(t, c)
+	k.pods = append(k.pods, pod("default", "client", "default", "10.244.2.1", map[string]string{"app": "client"}, nil, true))
 	return &istiod{cluster: c, kubernetes: k, FakeDiscoveryServer: xds.NewFakeDiscoveryServer(t, xds.FakeOptions{
 		DefaultClusterName:         cluster.ID(c.name),
 		Configs:                    configs,
@@ -61,7 +64,7 @@ func startIstiod(t *testing.T, c *observedCluster) *istiod {
 // proxy is the Envoy of a pod, as it introduces itself to istiod.
 func (i *istiod) proxy(kind model.NodeType, p *corev1.Pod) *model.Proxy {
 	m := i.cluster.facts.Mesh
-	return i.SetupProxy(&model.Proxy{
+	proxy := &model.Proxy{
 		Type: kind, ID: p.Name + "." + p.Namespace, ConfigNamespace: p.Namespace, DNSDomain: p.Namespace + ".svc.cluster.local",
 		IPAddresses: []string{p.Status.PodIP}, Labels: p.Labels,
 		Locality:         &core.Locality{Region: m.Region, Zone: m.Zone},
@@ -72,15 +75,14 @@ func (i *istiod) proxy(kind model.NodeType, p *corev1.Pod) *model.Proxy {
 			DNSCapture:  model.StringBool(m.DNSCapture),
 			ProxyConfig: (*model.NodeMetaProxyConfig)(mesh.DefaultProxyConfig()),
 		},
-	})
+	}
+	// As istiod does it when a proxy connects: who is nearest is told by labels.
+	proxy.SetWorkloadLabels(i.Env())
+	proxy.Labels = label.AugmentLabels(proxy.Labels, proxy.Metadata.ClusterID, util.LocalityToString(proxy.Locality), p.Spec.NodeName, proxy.Metadata.Network)
+	return i.SetupProxy(proxy)
 }
 
-// client is the sidecar of a pod that calls others.
-func (i *istiod) client(namespace string) *model.Proxy {
-	return i.proxy(model.SidecarProxy, pod(namespace, "client", "default", "10.244.2.1", map[string]string{"app": "client"}, nil, true))
-}
-
-// proxies are those that are asked about, by a name for people.
+// proxies are those that are asked about, by a name for people: the gateways, and the sidecar of a pod that calls others.
 func (i *istiod) proxies() iter.Seq2[string, *model.Proxy] {
 	return func(yield func(string, *model.Proxy) bool) {
 		for _, w := range i.cluster.facts.Workloads {
@@ -89,7 +91,7 @@ func (i *istiod) proxies() iter.Seq2[string, *model.Proxy] {
 				return
 			}
 		}
-		yield("sidecar", i.client("default"))
+		yield("sidecar", i.proxy(model.SidecarProxy, i.kubernetes.pod("default", "client")))
 	}
 }
 
