@@ -59,8 +59,13 @@ func limitsFilter(l *intent.Limits, suffix string) httpFilter {
 	return f
 }
 
-// switchOn switches a filter on that has nothing else to be told by a virtual host.
-func switchOn() *structpb.Struct { return typed("config.route.v3.FilterConfig", "config", nested()) }
+// switchOn switches a filter on that has nothing else to be told by a virtual host. Envoy would want an empty
+// configuration for that, which Istio's API refuses for having no type; one of a type that is no filter's own, and optional,
+// comes to the same.
+func switchOn() *structpb.Struct {
+	return typed("config.route.v3.FilterConfig",
+		"config", nested("@type", text("type.googleapis.com/google.protobuf.Empty"), "value", nested()), "is_optional", yes())
+}
 
 // askedActions make the entries of a service's question that a dimension is about. A dimension that is not about a request
 // makes none, and then the whole rule asks nothing.
