@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"encoding/json"
 	"regexp"
 	"slices"
 	"strconv"
@@ -163,8 +162,10 @@ func (c *checker) authentication(a *typesv2.Authentication, path string) {
 }
 
 func (c *checker) jwt(j *typesv2.JWT, path string) {
-	if k := j.GetJwks(); k != "" && !json.Valid([]byte(k)) {
-		c.at(path+".jwks", "is not JSON")
+	if k := j.GetJwks(); k != "" {
+		if err := checkKeys(k); err != nil {
+			c.at(path+".jwks", "%v", err)
+		}
 	}
 	if u := j.GetJwksUri(); u != "" && !strings.HasPrefix(u, "https://") && !strings.HasPrefix(u, "http://") {
 		c.at(path+".jwksUri", "%q must start with https:// or http://", u)
