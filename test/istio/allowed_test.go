@@ -43,6 +43,16 @@ func readAllowed(t *testing.T, path string) map[string]allowances {
 	return out
 }
 
+// everywhere is the name under which readAllowed finds what may be said of every golden.
+const everywhere = "every golden"
+
+// without leaves out what is allowed everywhere.
+func (a allowances) without(test string, said []string) []string {
+	return slices.DeleteFunc(said, func(s string) bool {
+		return slices.ContainsFunc(a, func(x allowance) bool { return x.Test == test && strings.Contains(s, x.Says) })
+	})
+}
+
 // compare complains about what was said and is not allowed, and about what is allowed and was not said.
 func (a allowances) compare(t *testing.T, test string, said []string) {
 	t.Helper()

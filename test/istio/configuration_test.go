@@ -97,8 +97,15 @@ func extensionNames(listeners []*listener.Listener) sets.String {
 	names := sets.String{}
 	for _, l := range listeners {
 		each(l.ProtoReflect(), func(_ protoreflect.Name, m proto.Message) {
-			if f, ok := m.(*hcm.HttpFilter); ok && f.GetConfigDiscovery() != nil {
-				names.Insert(f.Name)
+			switch f := m.(type) {
+			case *hcm.HttpFilter:
+				if f.GetConfigDiscovery() != nil {
+					names.Insert(f.Name)
+				}
+			case *listener.Filter:
+				if f.GetConfigDiscovery() != nil {
+					names.Insert(f.Name)
+				}
 			}
 		})
 	}

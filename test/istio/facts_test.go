@@ -30,6 +30,7 @@ type meshFact struct {
 	Region             string   `json:"region"`
 	Zone               string   `json:"zone"`
 	EdgeVersion        string   `json:"edgeVersion"`
+	ForwardedClients   bool     `json:"forwardedClients"`
 }
 
 type namespaceFact struct {
@@ -49,6 +50,7 @@ type serviceFact struct {
 	Labels            map[string]string `json:"labels"`
 	Annotations       map[string]string `json:"annotations"`
 	ExternalName      string            `json:"externalName"`
+	TrafficPolicy     string            `json:"externalTrafficPolicy"`
 }
 
 type portFact struct {
@@ -70,12 +72,22 @@ type workloadFact struct {
 	Total           int               `json:"total"`
 	Ports           map[string]int32  `json:"ports"`
 	Nodes           []string          `json:"nodes"`
+	// ForwardedClients is nil when the pods say nothing.
+	ForwardedClients *bool    `json:"forwardedClients"`
+	Mounts           []string `json:"mounts"`
+	Rejected         []string `json:"rejected"`
 }
 
 type secretFact struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	Type      string `json:"type"`
+	CA        bool   `json:"ca"`
+	Problem   string `json:"problem"`
+	CAProblem string `json:"caProblem"`
+	NotAfter  any    `json:"notAfter"`
+
+	DNSNames []string `json:"dnsNames"`
 }
 
 type nodeFact struct {
@@ -98,7 +110,7 @@ func readFacts(t *testing.T, data []byte) map[string]facts {
 		}
 		var f facts
 		if err := yaml.UnmarshalStrict(doc, &f); err != nil {
-			t.Fatalf("observed.yaml: %v\n%s", err, doc)
+			t.Fatalf("observed.yaml: %v (a new field has to be added to test/istio/facts_test.go)\n%s", err, doc)
 		}
 		out[f.Cluster] = f
 	}

@@ -113,6 +113,7 @@ func (i *istiod) send(t *testing.T, p *model.Proxy) configuration {
 		c.add(v3.EndpointType, e.ClusterName, e)
 	}
 	i.generate(t, p, c, v3.ExtensionConfigurationType, extensionNames(listeners))
+	fetchModules(t, c)
 	wanted := c.secrets()
 	names := sets.String{}
 	for name, kind := range wanted {

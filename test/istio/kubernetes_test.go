@@ -137,6 +137,7 @@ func service(f serviceFact) *corev1.Service {
 		ObjectMeta: metav1.ObjectMeta{Namespace: f.Namespace, Name: f.Name, Labels: f.Labels, Annotations: f.Annotations},
 		Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceType(cmp.Or(f.Type, "ClusterIP")), ClusterIP: f.ClusterIP, Selector: f.Selector, ExternalName: f.ExternalName,
+			ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicy(f.TrafficPolicy),
 		},
 	}
 	for _, p := range f.Ports {
@@ -226,15 +227,23 @@ func targetPort(port portFact, p *corev1.Pod) int32 {
 	return port.Number
 }
 
-// secretOf has a throw-away certificate and its authority, because no more than the name of a secret is ever seen.
+// secretOf has a throw-away certificate and its authority, because no more of a secret is ever seen than what is wrong
+// with it.
 func secretOf(t *testing.T, f secretFact) *corev1.Secret {
 	t.Helper()
 	leaf := throwAway(t).leaf("test", "")
+	data := map[string][]byte{"tls.crt": leaf.cert, "tls.key": leaf.key}
+	if f.Problem != "" {
+		data["tls.key"] = []byte(f.Problem)
+	}
+	if f.CAProblem == "" {
+		data["ca.crt"] = throwAway(t).cert
+	}
 	return &corev1.Secret{
 		TypeMeta:   kind("v1", "Secret"),
 		ObjectMeta: metav1.ObjectMeta{Namespace: f.Namespace, Name: f.Name},
 		Type:       corev1.SecretType(cmp.Or(f.Type, string(corev1.SecretTypeTLS))),
-		Data:       map[string][]byte{"tls.crt": leaf.cert, "tls.key": leaf.key, "ca.crt": throwAway(t).cert},
+		Data:       data,
 	}
 }
 

@@ -40,6 +40,8 @@ type step struct {
 	// "mesh" the identity of a sidecar.
 	Certificate string            `json:"certificate"`
 	Headers     map[string]string `json:"headers"`
+	// Times is how often it is sent; each time the outcome has to be the same. 0 means once.
+	Times int `json:"times"`
 
 	outcome
 }
@@ -92,7 +94,7 @@ func (i *istiod) walkGateway(t *testing.T, e *envoy, p *model.Proxy, sent config
 		t.Fatalf("Envoy rejects the rewired configuration: %s", strings.Join(rejected, "\n"))
 	}
 	ports := e.ports(t)
-	for _, s := range steps {
+	for _, s := range repeated(steps) {
 		u, err := url.Parse(s.Request[strings.Index(s.Request, " ")+1:])
 		if err != nil {
 			t.Fatal(err)
@@ -109,6 +111,14 @@ func (i *istiod) walkGateway(t *testing.T, e *envoy, p *model.Proxy, sent config
 			t.Errorf("%s (-want +got):\n%s", s.Request, diff)
 		}
 	}
+}
+
+func repeated(steps []step) []step {
+	var out []step
+	for _, s := range steps {
+		out = append(out, slices.Repeat([]step{s}, max(s.Times, 1))...)
+	}
+	return out
 }
 
 func portOf(u *url.URL) int {
