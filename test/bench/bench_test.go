@@ -30,12 +30,12 @@ func TestTableRefusesEmptyOutput(t *testing.T) {
 		"Empty":   {"BenchmarkX": {"ns/op": 1, "parts": 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := table(rows, figures, 0); err == nil {
+			if err := table(rows, figures, nil); err == nil {
 				t.Error("table() gave no error")
 			}
 		})
 	}
-	if err := table(rows, map[string]map[string]float64{"BenchmarkX": {"ns/op": 5, "parts": 1}}, 0); err != nil {
+	if err := table(rows, map[string]map[string]float64{"BenchmarkX": {"ns/op": 5, "parts": 1}}, nil); err != nil {
 		t.Errorf("table() of a figure over its budget = %v, want it marked only", err)
 	}
 }
