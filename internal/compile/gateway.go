@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -317,8 +316,8 @@ func (s *scene) servers() []intent.Server {
 		if g := all[i].Guard; g != nil {
 			srv := change(i)
 			srv.Target = s.target(srv.Port)
-			guard := *upstreams(g, func(field string, u *intent.Upstream) *intent.Upstream {
-				return s.upstream(s.plan.Fields[i]+"."+field, u)
+			guard := *upstreams(g, func(at, field string, u *intent.Upstream) *intent.Upstream {
+				return s.upstream(s.plan.Fields[i]+"."+at, field, u)
 			})
 			guard.Limits = s.limitsOf(i)
 			srv.Guard = &guard
@@ -392,49 +391,4 @@ func (s *scene) target(port uint32) uint32 {
 		}
 	}
 	return 0
-}
-
-// upstream finds out whether the service that a guard asks is one of the cluster.
-func (s *scene) upstream(field string, u *intent.Upstream) *intent.Upstream {
-	labels := strings.Split(u.Host, ".")
-	if len(labels) < 2 || len(labels) > 2 && labels[2] != "svc" {
-		return u
-	}
-	svc := s.fact("service/" + labels[1] + "/" + labels[0]).GetService()
-	if svc == nil && len(labels) == 2 {
-		return u // a name of two labels is a service of the cluster only when there is one
-	}
-	found := *u
-	found.Host, found.Mesh = labels[0]+"."+labels[1]+".svc.cluster.local", true
-	switch {
-	case !s.cluster.Known:
-	case svc == nil:
-		s.say(no(reasonUnknownService, field, "Service %q does not exist in namespace %q.", labels[0], labels[1]))
-	default:
-		s.checkUpstreamPort(field, svc, u)
-	}
-	return &found
-}
-
-func (s *scene) checkUpstreamPort(field string, svc *isthmusv1.Service, u *intent.Upstream) {
-	for _, p := range svc.GetPorts() {
-		if p.GetNumber() != u.Port {
-			continue
-		}
-		if u.HTTP2 && u.TLS == nil && speaksOther(p) {
-			s.say(no(reasonUnknownPort, field, "Port %d of service %q in namespace %q is called %q, so that Istio does not speak HTTP/2 to it: gRPC takes a name or an appProtocol such as grpc.", u.Port, svc.GetName(), svc.GetNamespace(), p.GetName()))
-		}
-		return
-	}
-	s.say(no(reasonUnknownPort, field, "Service %q in namespace %q has no port %d.", svc.GetName(), svc.GetNamespace(), u.Port))
-}
-
-// speaksOther says whether a port is declared to speak something without HTTP/2, in Istio's way.
-func speaksOther(p *isthmusv1.Service_Port) bool {
-	protocol, _, _ := strings.Cut(p.GetName(), "-")
-	switch strings.ToLower(cmp.Or(p.GetAppProtocol(), protocol)) {
-	case "http", "https", "tcp", "tls", "udp", "mongo", "mysql", "redis":
-		return true
-	}
-	return false
 }

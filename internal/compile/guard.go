@@ -1,9 +1,8 @@
 package compile
 
 import (
-	"cmp"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,8 +37,8 @@ func guard(p *plan, s *server, out *output) (*intent.Guard, bool) {
 	if s.authentication.GetOidc() != nil {
 		say(s.field+".authentication.oidc", true)
 	}
-	if s.authorization.GetExternal() != nil {
-		say(s.field+".authorization.external", true)
+	if e := s.authorization.GetExternal(); e != nil {
+		g.External = external(e)
 	}
 	if l := s.authorization.GetLocal(); l != nil {
 		g.Rules = accessRules(l)
@@ -47,10 +46,32 @@ func guard(p *plan, s *server, out *output) (*intent.Guard, bool) {
 	if g.Limits, s.limitField = limits(p, s); g.Limits != nil && g.Limits.Service != nil {
 		sayUnlimited(p, s, out)
 	}
+	if f := unguarded(s, g); f != "" {
+		say(s.field+"."+f, true)
+	}
 	if *g == (intent.Guard{}) {
 		return nil, open
 	}
 	return g, open
+}
+
+// unguarded is a field without which the guard would let pass what the author meant to stop, or that Envoy would not take.
+// What was checked when the resource was accepted has none.
+func unguarded(s *server, g *intent.Guard) string {
+	if s.authentication.GetRequireJwt() && g.JWT == nil {
+		return "authentication.requireJwt"
+	}
+	if g.JWT != nil {
+		for i := range g.JWT.Issuers {
+			if j := &g.JWT.Issuers[i]; j.Keys == "" && j.KeysAt == nil {
+				return "authentication.rules.jwt[" + itoa(i) + "].jwksUri"
+			}
+		}
+	}
+	if g.External != nil && g.External.At == nil {
+		return "authorization.external.uri"
+	}
+	return ""
 }
 
 // tokens are those that a server accepts, nil when it looks at none.
@@ -82,6 +103,23 @@ func tokens(a *typesv2.Authentication) *intent.JWT {
 	return out
 }
 
+// external is an authorizer. Its address may have a path, which is another way to write a prefix.
+func external(e *typesv2.Authorization_External) *intent.External {
+	timeout := time.Second
+	if e.GetTimeout() != nil {
+		timeout = e.GetTimeout().AsDuration()
+	}
+	out := &intent.External{
+		At: upstream(e.GetUri(), e.GetTls(), timeout), GRPC: strings.HasPrefix(e.GetUri(), "grpc"),
+		PathPrefix: e.GetPathPrefix(), RequestHeaders: e.GetIncludeRequestHeaders(), UpstreamHeaders: e.GetAllowedUpstreamHeaders(),
+	}
+	if u, err := url.Parse(e.GetUri()); err == nil && out.PathPrefix == "" {
+		out.PathPrefix = u.Path
+	}
+	out.PathPrefix = strings.TrimRight(out.PathPrefix, "/")
+	return out
+}
+
 func accessRules(l *typesv2.Authorization_Local) *intent.AccessRules {
 	out := &intent.AccessRules{}
 	for _, r := range l.GetRules() {
@@ -107,50 +145,23 @@ func accessRules(l *typesv2.Authorization_Local) *intent.AccessRules {
 	return out
 }
 
-// upstream reads the address of a service that a gateway asks: http, https, grpc or grpcs. What was checked when the
-// resource was accepted parses.
-func upstream(uri string, tls *typesv2.ClientTLS, timeout time.Duration) *intent.Upstream {
-	u, err := url.Parse(uri)
-	if err != nil {
-		return nil
-	}
-	secure := u.Scheme == "https" || u.Scheme == "grpcs"
-	out := &intent.Upstream{Host: strings.ToLower(u.Hostname()), HTTP2: strings.HasPrefix(u.Scheme, "grpc"), TLS: clientTLS(tls, u.Hostname()), Timeout: timeout}
-	if secure && out.TLS == nil {
-		out.TLS = &intent.ClientTLS{Mode: "SIMPLE", SNI: out.Host}
-	}
-	port := cmp.Or(u.Port(), "80")
-	if secure {
-		port = cmp.Or(u.Port(), "443")
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
-		out.Port = uint32(n)
-	}
-	return out
-}
-
-func clientTLS(t *typesv2.ClientTLS, sni string) *intent.ClientTLS {
-	if t == nil || t.GetMode() == typesv2.ClientTLS_DISABLED {
-		return nil
-	}
-	return &intent.ClientTLS{
-		Mode: t.GetMode().String(), SNI: sni, Secret: t.GetSecretName(), SubjectAltNames: t.GetSubjectAltNames(),
-		Certificate: t.GetFiles().GetClientCertificate(), Key: t.GetFiles().GetPrivateKey(), CA: t.GetFiles().GetCaCertificates(),
-	}
-}
-
-// upstreams calls each of the services that a guard asks.
-func upstreams(g *intent.Guard, each func(field string, u *intent.Upstream) *intent.Upstream) *intent.Guard {
-	if g.JWT == nil {
-		return g
-	}
-	out, jwt := *g, *g.JWT
-	jwt.Issuers = append([]intent.JWTIssuer(nil), jwt.Issuers...)
-	for i := range jwt.Issuers {
-		if at := jwt.Issuers[i].KeysAt; at != nil {
-			jwt.Issuers[i].KeysAt = each("authentication.rules.jwt["+itoa(i)+"].jwksUri", at)
+// upstreams replaces each of the services that a guard asks. A service stands in a field of the message at.
+func upstreams(g *intent.Guard, each func(at, field string, u *intent.Upstream) *intent.Upstream) *intent.Guard {
+	out := *g
+	if g.JWT != nil {
+		jwt := *g.JWT
+		jwt.Issuers = slices.Clone(jwt.Issuers)
+		for i := range jwt.Issuers {
+			if u := jwt.Issuers[i].KeysAt; u != nil {
+				jwt.Issuers[i].KeysAt = each("authentication.rules.jwt["+itoa(i)+"]", "jwksUri", u)
+			}
 		}
+		out.JWT = &jwt
 	}
-	out.JWT = &jwt
+	if g.External != nil {
+		e := *g.External
+		e.At = each("authorization.external", "uri", e.At)
+		out.External = &e
+	}
 	return &out
 }

@@ -217,7 +217,7 @@ func (s *scene) limitsOf(i int) *intent.Limits {
 		return l
 	}
 	out, service := *l, *l.Service
-	service.At = s.upstream(field+".rateLimitServerUri", service.At)
+	service.At = s.upstream(field, "rateLimitServerUri", service.At)
 	out.Service = &service
 	return &out
 }

@@ -41,6 +41,7 @@ const (
 	reasonInvalidMetadata  = "InvalidMetadata"
 	reasonUnknownService   = "UnknownService"
 	reasonUnknownPort      = "UnknownPort"
+	reasonNotHTTP2         = "PortNotHTTP2"
 	reasonSecretMissing    = "SecretMissing"
 	reasonSecretInvalid    = "SecretInvalid"
 
@@ -83,8 +84,9 @@ func Reasons() []Reason {
 		{Supported, reasonInvalidMetadata, "The label or annotation cannot stand on a Kubernetes object, or belongs to Isthmus, and is left out."},
 		{Resolved, reasonUnknownService, "The cluster has no such service. Requests are answered with 503 until it exists."},
 		{Resolved, reasonUnknownPort, "The service has no such port, or several ports and none was chosen."},
-		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on."},
-		{Resolved, reasonSecretInvalid, "The Secret holds no certificate, key or CA that Envoy takes. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on."},
+		{Resolved, reasonNotHTTP2, "The port of a service that is asked over gRPC does not say so, and Istio would speak HTTP/1.1 to it. Give the port of the Service a name that begins with grpc, or the appProtocol grpc. Until then every question fails."},
+		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer."},
+		{Resolved, reasonSecretInvalid, "The Secret holds no certificate, key or CA that Envoy takes. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer."},
 		{Resolved, reasonExtensionMissing, "The WasmExtension does not exist. Since it may be what decides who gets in, the HTTP servers of the gateway are not exposed until it does or is no longer attached."},
 		{Effective, reasonNoEffect, "What is said selects nothing. The message says why."},
 		{Effective, reasonNotPlaced, "In no cluster does the group reach an existing namespace with the name of the workload selector's. The configuration follows as soon as there is one."},

@@ -5,6 +5,8 @@ import "time"
 // Guard is what stands before the routes of a server, for its host alone. Requests meet the parts in this order.
 type Guard struct {
 	JWT *JWT
+	// External asks a service; nil for nobody.
+	External *External
 	// Rules decide in the gateway itself who may do what; nil lets everybody.
 	Rules *AccessRules
 	// Limits bound how many requests pass; nil lets all.
@@ -40,6 +42,21 @@ type TokenHeader struct{ Name, Prefix string }
 // ClaimHeader sends a claim to the service as a header.
 type ClaimHeader struct{ Claim, Header string }
 
+// External is a service that says which requests may pass. When it does not answer, none may.
+type External struct {
+	// At is asked in Envoy's own protocol when GRPC, else with the request itself.
+	At   *Upstream
+	GRPC bool
+	// PathPrefix stands before the path of the request that is asked about.
+	PathPrefix string
+	// RequestHeaders are shown to the service. Without any, gRPC sees all and HTTP only method, host, path and
+	// authorization.
+	RequestHeaders []string
+	// UpstreamHeaders of the answer go on with the request. Without any, all that a gRPC service sets do, and none of an
+	// HTTP service.
+	UpstreamHeaders []string
+}
+
 // AccessRules let a request pass when one of them matches; without any, none passes.
 type AccessRules struct {
 	Rules []AccessRule
@@ -72,13 +89,17 @@ type Upstream struct {
 	HTTP2 bool
 	// Timeout of one question.
 	Timeout time.Duration
+	// Lost says that it cannot be asked, because of the cluster. Every question fails.
+	Lost bool
 }
 
 // ClientTLS says how a gateway starts TLS.
 type ClientTLS struct {
 	// Mode is SIMPLE or MUTUAL.
-	Mode   string
-	SNI    string
+	Mode string
+	// Name of the server, which its certificate has unless SubjectAltNames say otherwise.
+	Name string
+	// Secret in the gateway's namespace.
 	Secret string
 	// Certificate, Key and CA are files in the gateway's pods.
 	Certificate, Key, CA string

@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -17,6 +18,8 @@ type httpFilter struct {
 	config, host *structpb.Struct
 	// clusters that it asks, beside those that Istio knows.
 	clusters []*structpb.Struct
+	// off says for which routes of the host it stays off; nil for none.
+	off func(*intent.HTTPRoute) bool
 }
 
 // guardOf makes the filters of a server, in the order in which requests meet them.
@@ -29,6 +32,9 @@ func guardOf(g *intent.Gateway, s *intent.Server) []httpFilter {
 	var filters []httpFilter
 	if s.Guard.JWT != nil {
 		filters = append(filters, jwtFilter(s.Guard.JWT, suffix))
+	}
+	if s.Guard.External != nil {
+		filters = append(filters, externalFilter(s.Guard.External, suffix))
 	}
 	if s.Guard.Rules != nil {
 		filters = append(filters, rulesFilter(s.Guard.Rules, suffix))
@@ -64,9 +70,31 @@ func guards(g *intent.Gateway, h *intent.GatewayHost) *networking.EnvoyFilter {
 		value := object("typed_per_filter_config", structpb.NewStructValue(&structpb.Struct{Fields: perHost}))
 		for _, port := range portsOf(s) {
 			out.ConfigPatches = append(out.ConfigPatches, hostPatch(h.Host, port, value))
+			for i := range h.HTTP {
+				if off := exceptions(&h.HTTP[i], port, filters); off != nil {
+					out.ConfigPatches = append(out.ConfigPatches, routePatch(h.Host, port, h.HTTP[i].Name, off))
+				}
+			}
 		}
 	}
 	return out
+}
+
+// exceptions is what a route on a port says to the filters that stay off for it, nil for none.
+func exceptions(r *intent.HTTPRoute, port uint32, filters []httpFilter) *structpb.Struct {
+	if !slices.Contains(r.Ports, port) {
+		return nil
+	}
+	off := map[string]*structpb.Value{}
+	for _, f := range filters {
+		if f.off != nil && f.off(r) {
+			off[f.name] = structpb.NewStructValue(typed("config.route.v3.FilterConfig", "disabled", yes()))
+		}
+	}
+	if len(off) == 0 {
+		return nil
+	}
+	return object("typed_per_filter_config", structpb.NewStructValue(&structpb.Struct{Fields: off}))
 }
 
 // portsOf are the ports on which a server is called, as its Gateway names them.
@@ -123,16 +151,25 @@ func filterPatch(match *networking.EnvoyFilter_ListenerMatch, f httpFilter) *net
 	}
 }
 
+// hostPatch adds to the virtual host of a host on a port.
 func hostPatch(host string, port uint32, value *structpb.Struct) *networking.EnvoyFilter_EnvoyConfigObjectPatch {
+	return routesPatch(networking.EnvoyFilter_VIRTUAL_HOST, port, &networking.EnvoyFilter_RouteConfigurationMatch_VirtualHostMatch{DomainName: host}, value)
+}
+
+// routePatch adds to one of its routes.
+func routePatch(host string, port uint32, route string, value *structpb.Struct) *networking.EnvoyFilter_EnvoyConfigObjectPatch {
+	return routesPatch(networking.EnvoyFilter_HTTP_ROUTE, port, &networking.EnvoyFilter_RouteConfigurationMatch_VirtualHostMatch{
+		DomainName: host, Route: &networking.EnvoyFilter_RouteConfigurationMatch_RouteMatch{Name: route},
+	}, value)
+}
+
+func routesPatch(to networking.EnvoyFilter_ApplyTo, port uint32, host *networking.EnvoyFilter_RouteConfigurationMatch_VirtualHostMatch, value *structpb.Struct) *networking.EnvoyFilter_EnvoyConfigObjectPatch {
 	return &networking.EnvoyFilter_EnvoyConfigObjectPatch{
-		ApplyTo: networking.EnvoyFilter_VIRTUAL_HOST,
+		ApplyTo: to,
 		Match: &networking.EnvoyFilter_EnvoyConfigObjectMatch{
 			Context: networking.EnvoyFilter_GATEWAY,
 			ObjectTypes: &networking.EnvoyFilter_EnvoyConfigObjectMatch_RouteConfiguration{
-				RouteConfiguration: &networking.EnvoyFilter_RouteConfigurationMatch{
-					PortNumber: port,
-					Vhost:      &networking.EnvoyFilter_RouteConfigurationMatch_VirtualHostMatch{DomainName: host},
-				},
+				RouteConfiguration: &networking.EnvoyFilter_RouteConfigurationMatch{PortNumber: port, Vhost: host},
 			},
 		},
 		Patch: &networking.EnvoyFilter_Patch{Operation: networking.EnvoyFilter_Patch_MERGE, Value: value},

@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -13,12 +14,17 @@ import (
 // Istio has it: services of the mesh are asked as everybody asks them, with the mesh's mutual TLS, unless they have TLS of
 // their own.
 func upstreamCluster(u *intent.Upstream, name string) (string, *structpb.Struct) {
-	if u.Mesh && u.TLS == nil {
+	switch {
+	case u.Mesh:
 		return "outbound|" + strconv.FormatUint(uint64(u.Port), 10) + "||" + u.Host, nil
+	case u.Lost:
+		return name, nil // asking what Envoy does not have fails at once
 	}
 	c := object(
 		"name", text(name),
 		"type", text("STRICT_DNS"),
+		"dns_lookup_family", text("V4_PREFERRED"),
+		"respect_dns_ttl", yes(),
 		// A connection serves many questions, so that making one may take longer than each.
 		"connect_timeout", duration(min(max(u.Timeout, time.Second), 5*time.Second)),
 		"load_assignment", nested("cluster_name", text(name), "endpoints", list(nested("lb_endpoints", list(nested(
@@ -56,7 +62,7 @@ func upstreamTLS(t *intent.ClientTLS) *structpb.Struct {
 	}
 	names := t.SubjectAltNames
 	if len(names) == 0 {
-		names = []string{t.SNI}
+		names = []string{t.Name}
 	}
 	var sans []*structpb.Value
 	for _, n := range names {
@@ -68,8 +74,11 @@ func upstreamTLS(t *intent.ClientTLS) *structpb.Struct {
 		"default_validation_context", nested("match_typed_subject_alt_names", list(sans...)),
 		"validation_context_sds_secret_config", sds(ca),
 	)
-	return typed("extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-		"sni", text(t.SNI), "common_tls_context", structpb.NewStructValue(common))
+	out := typed("extensions.transport_sockets.tls.v3.UpstreamTlsContext", "common_tls_context", structpb.NewStructValue(common))
+	if _, err := netip.ParseAddr(t.Name); err != nil { // an address is no server name
+		out.Fields["sni"] = text(t.Name)
+	}
+	return out
 }
 
 // sds is a secret that Envoy asks for: of Kubernetes from istiod, of a file from the agent beside it.

@@ -62,6 +62,16 @@ func (c *checker) message(m protoreflect.Message, path string) {
 		c.rateLimiting(m, path)
 	case *typesv2.ClientTLS:
 		c.clientTLS(m, path)
+	case *typesv2.Authentication:
+		c.authentication(m, path)
+	case *typesv2.JWT:
+		c.jwt(m, path)
+	case *typesv2.Authorization_External:
+		c.external(m, path)
+	case *typesv2.Authorization_Local:
+		c.local(m, path)
+	case guarded:
+		c.guards(m, path)
 	}
 	eachField(m, path, func(fd protoreflect.FieldDescriptor, v protoreflect.Value, at string) {
 		c.values(fd, v, at)

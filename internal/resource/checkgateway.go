@@ -33,7 +33,6 @@ func (c *checker) gateway(g *gatewayv2.IngressGateway) {
 		path := "spec.http[" + itoa(i) + "]"
 		all = append(all, listen(path, s, s.GetTls(), plainHTTP, https))
 		c.routing(s.GetRouting(), path+".routing")
-		c.authentication(s.GetAuthentication(), path+".authentication")
 	}
 	for i, s := range g.GetTlsPassthrough() {
 		path := "spec.tlsPassthrough[" + itoa(i) + "]"
@@ -151,23 +150,5 @@ func (c *checker) operations(o *gatewayv2.Modify_Operations, path string) {
 		if !headerName.MatchString(name) {
 			c.at(path+".remove["+itoa(i)+"]", "%q is not the name of a header", name)
 		}
-	}
-}
-
-func (c *checker) authentication(a *typesv2.Authentication, path string) {
-	c.jwt(a.GetJwt(), path+".jwt")
-	for i, j := range a.GetRules().GetJwt() {
-		c.jwt(j, path+".rules.jwt["+itoa(i)+"]")
-	}
-}
-
-func (c *checker) jwt(j *typesv2.JWT, path string) {
-	if k := j.GetJwks(); k != "" {
-		if err := checkKeys(k); err != nil {
-			c.at(path+".jwks", "%v", err)
-		}
-	}
-	if u := j.GetJwksUri(); u != "" && !strings.HasPrefix(u, "https://") && !strings.HasPrefix(u, "http://") {
-		c.at(path+".jwksUri", "%q must start with https:// or http://", u)
 	}
 }

@@ -128,20 +128,3 @@ func destinations(clusters bool) string {
 	}
 	return "a service"
 }
-
-// clientTLS checks how a client starts TLS.
-func (c *checker) clientTLS(t *typesv2.ClientTLS, path string) {
-	files := t.GetFiles()
-	c.secretName(t.GetSecretName(), path)
-	if t.GetMode() != typesv2.ClientTLS_MUTUAL {
-		return
-	}
-	switch {
-	case t.GetSecretName() == "" && files == nil:
-		c.at(path+".secretName", "is missing: mode MUTUAL needs a certificate, from secretName or files")
-	case files != nil && files.GetClientCertificate() == "":
-		c.at(path+".files.clientCertificate", "is missing")
-	case files != nil && files.GetPrivateKey() == "":
-		c.at(path+".files.privateKey", "is missing")
-	}
-}
