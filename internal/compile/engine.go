@@ -3,14 +3,12 @@ package compile
 import (
 	"iter"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/tidwall/btree"
 
+	"isthmus.dev/isthmus/internal/cores"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
 )
@@ -211,11 +209,21 @@ func (e *engine) run(s *store.Snapshot, changed []string) (derived []string, sai
 	dirtyKeys := slices.Clone(changed)
 	for i, l := range e.layers {
 		units := e.dirty(i, l, dirtyKeys)
+		e.expect(i, len(units))
 		for n, d := range e.derive(l, units) {
 			dirtyKeys = e.update(i, units[n], d, said, dirtyKeys)
 		}
 	}
 	return dirtyKeys[len(changed):], said
+}
+
+// expect makes room for the units of a layer that has none yet: growing maps step by step was a tenth of a full run.
+func (e *engine) expect(i, units int) {
+	const reads = 8 // that a unit does not share with others, or so
+	if len(e.units[i]) == 0 && units > 100 {
+		e.units[i] = make(map[string]*unitState, units)
+		e.readers[i].first = make(map[string]*unitState, reads*units)
+	}
 }
 
 // dirty returns the units of a layer that a change of keys touches, in order.
@@ -267,29 +275,19 @@ type derivation struct {
 // derive looks at units of one layer. They read only what layers below have published, so that none has to wait for
 // another: when there are many, as in a full run, all cores take part.
 func (e *engine) derive(l *layer, units []string) []derivation {
-	const block = 64
 	all := make([]derivation, len(units))
-	var next atomic.Int64
-	work := func() {
+	start := func() func(int) {
 		r := &Reads{snapshot: e.snapshot, derived: e.derived}
-		for {
-			from := int(next.Add(block)) - block
-			if from >= len(units) {
-				return
-			}
-			for n := from; n < min(from+block, len(units)); n++ {
-				e.deriveOne(l, units[n], r, &all[n])
-			}
-		}
+		return func(n int) { e.deriveOne(l, units[n], r, &all[n]) }
 	}
-	var others sync.WaitGroup
-	if e.forget == nil {
-		for range min(runtime.GOMAXPROCS(0), (len(units)+block-1)/block) - 1 {
-			others.Go(work)
+	if e.forget != nil {
+		do := start()
+		for n := range units {
+			do(n)
 		}
+		return all
 	}
-	work()
-	others.Wait()
+	cores.Each(len(units), start)
 	return all
 }
 

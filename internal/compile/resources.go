@@ -165,7 +165,7 @@ func indexGateway(r *Reads, fqn resource.FQN, spec gatewaySpec, out *output) {
 		at := rank{since(r, store.HostClaimKey(s.host), workspace), workspace}
 		out.put(hostClaimPrefix(s.host)+string(fqn), at)
 		out.put(dashPrefix(dashed(s.host))+s.host+"/"+string(fqn), rank{Since: at.Since})
-		l := listener{FQN: fqn, Server: s.name, Order: i, Labels: labels}
+		var l any = listener{FQN: fqn, Server: s.name, Order: i, Labels: labels}
 		// Of several servers under one key the first one stays.
 		out.put(listenerHostKey(group, ns, s.port, s.host)+string(fqn), l)
 		out.put(listenerClassKey(group, ns, s.port, s.class())+string(fqn), l)

@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -37,12 +36,16 @@ func serverTLS(t *typesv2.ServerTLS) *intent.TLS {
 // addRoutes adds what a server does with requests to its host in the plan.
 func addRoutes(p *plan, host int, s *server, ports []uint32, out *output) {
 	h := &p.Hosts[host]
+	h.HTTP, p.Refs = slices.Grow(h.HTTP, len(s.rules)), slices.Grow(p.Refs, len(s.rules)+1)
+	shared := cors(s.cors)
 	for i := range s.rules {
 		r := &s.rules[i]
 		route := httpRoute(p, r, out)
 		route.Name = p.FQN.Name() + "-" + s.name + "-" + itoa(i)
 		route.Ports = ports
-		route.CORS = cors(cmp.Or(r.cors, s.cors))
+		if route.CORS = shared; r.cors != nil {
+			route.CORS = cors(r.cors)
+		}
 		if r.to != nil {
 			d, ref := destination(r.to.service)
 			ref.Field, ref.Server, ref.Host, ref.Kind, ref.Index = r.to.field, s.name, host, kindHTTP, len(h.HTTP)

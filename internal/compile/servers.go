@@ -135,7 +135,7 @@ func servers(spec gatewaySpec) []*server {
 }
 
 func ingressServers(spec *gatewayv2.IngressGateway) []*server {
-	var all []*server
+	all := make([]*server, 0, len(spec.GetHttp())+len(spec.GetTlsPassthrough())+len(spec.GetTcp()))
 	for i, h := range spec.GetHttp() {
 		s := &server{
 			field: "http[" + itoa(i) + "]", name: h.GetName(), host: hostOf(h), port: h.GetPort(),
@@ -143,6 +143,7 @@ func ingressServers(spec *gatewayv2.IngressGateway) []*server {
 		}
 		s.terminates(h.GetTls(), intent.HTTP, intent.HTTPS)
 		oldGuards(s, h)
+		s.rules = make([]rule, 0, len(h.GetRouting().GetRules()))
 		for j, r := range h.GetRouting().GetRules() {
 			field := s.field + ".routing.rules[" + itoa(j) + "]"
 			out := rule{field: field, match: r.GetMatch(), modify: r.GetModify(), redirect: r.GetRedirect(), direct: r.GetDirectResponse()}

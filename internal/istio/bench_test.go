@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
@@ -18,8 +20,8 @@ import (
 	"isthmus.dev/isthmus/internal/store"
 )
 
-// state has many hosts, each at a gateway of its own in one of the clusters.
-func state(hosts, clusters int) *store.Snapshot {
+// state has many hosts, each at a gateway of its own in one of the clusters, with a specification made from the namespace.
+func state(hosts, clusters int, spec func(ns string) *gatewayv2.IngressGateway) *store.Snapshot {
 	values := map[store.Key]any{}
 	put := func(kind string, fqn resource.FQN, spec proto.Message) {
 		values[store.ResourceKey(fqn)] = resource.New(resource.ByID(kind), fqn, spec)
@@ -39,7 +41,7 @@ func state(hosts, clusters int) *store.Snapshot {
 	}
 	for h := range hosts {
 		ns := fmt.Sprintf("shop%d", h)
-		put("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", ns), gatewaySpec(ns))
+		put("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", ns), spec(ns))
 		for _, f := range gatewayFacts(ns, "192.0.2.1") {
 			values[store.FactKey(fmt.Sprintf("c%d", h%clusters), f.GetId())] = f
 		}
@@ -60,6 +62,30 @@ func gatewaySpec(ns string) *gatewayv2.IngressGateway {
 			}}},
 		}},
 	}
+}
+
+// guardedSpec has what a host of an API has: tokens, access from other origins, and three routes, of which one can be edited.
+func guardedSpec(ns string) *gatewayv2.IngressGateway { return guardedSpecTo(ns, "/v1") }
+
+func guardedSpecTo(ns, edited string) *gatewayv2.IngressGateway {
+	g := gatewaySpec(ns)
+	h := g.GetHttp()[0]
+	h.Authentication = &typesv2.Authentication{RequireJwt: true, Config: &typesv2.Authentication_Rules_{Rules: &typesv2.Authentication_Rules{Jwt: []*typesv2.JWT{{
+		Issuer: "https://login.example.com", Audiences: []string{ns + ".example.com"},
+		Keys:                 &typesv2.JWT_Jwks{Jwks: `{"keys":[{"kty":"oct","kid":"k","k":"c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ"}]}`},
+		FromHeaders:          []*typesv2.JWT_Header{{Name: "x-token", Prefix: "Bearer "}},
+		OutputClaimToHeaders: []*typesv2.JWT_ClaimToHeader{{Header: "x-user", Claim: "sub"}},
+	}}}}}
+	h.Routing.CorsPolicy = &gatewayv2.CorsPolicy{
+		AllowOrigin: []string{"https://" + ns + ".example.com", "https://www.example.com"}, AllowMethods: []string{"GET", "POST"},
+		AllowHeaders: []string{"authorization"}, MaxAge: durationpb.New(time.Hour), AllowCredentials: new(true),
+	}
+	h.Routing.Rules = append([]*gatewayv2.HttpRule{{
+		Match:  []*gatewayv2.HttpMatch{{Uri: &typesv2.StringMatch{MatchType: &typesv2.StringMatch_Prefix{Prefix: edited}}}},
+		Modify: &gatewayv2.Modify{Rewrite: &gatewayv2.Modify_Rewrite{Uri: "/"}},
+		Action: &gatewayv2.HttpRule_Route{Route: &gatewayv2.Route{Host: ns + "/api." + ns + ".svc.cluster.local", Port: 8080}},
+	}}, h.Routing.Rules...)
+	return g
 }
 
 func gatewayFacts(ns, address string) []*isthmusv1.Fact {
@@ -86,7 +112,7 @@ func gatewayFacts(ns, address string) []*isthmusv1.Fact {
 
 // BenchmarkFull compiles 1,000 hosts of one cluster and makes typed objects of them, or those with their JSON and digests.
 func BenchmarkFull(b *testing.B) {
-	s := state(1000, 1)
+	s := state(1000, 1, gatewaySpec)
 	b.Run("Typed", func(b *testing.B) {
 		n := 0
 		for b.Loop() {
@@ -112,7 +138,7 @@ func BenchmarkFull(b *testing.B) {
 
 // BenchmarkOneChange changes the address of one gateway among 1,000 hosts and 50 clusters, up to the changes of all bundles.
 func BenchmarkOneChange(b *testing.B) {
-	s := state(1000, 50)
+	s := state(1000, 50, gatewaySpec)
 	compiler, renderer := compile.New(), istio.New()
 	renderer.Apply(compiler.RunAll(s).Delta)
 	key := store.FactKey("c7", "service/shop7/gw")
@@ -133,9 +159,42 @@ func BenchmarkOneChange(b *testing.B) {
 	b.ReportMetric(float64(objects), "objects")
 }
 
+// BenchmarkGuarded compiles 1,000 hosts of one cluster, each with tokens, access from other origins and three routes, to typed
+// objects; and edits one route of one of them, up to the change of the bundle.
+func BenchmarkGuarded(b *testing.B) {
+	s := state(1000, 1, guardedSpec)
+	b.Run("Typed", func(b *testing.B) {
+		n := 0
+		for b.Loop() {
+			n = istio.CountTyped(compile.New().RunAll(s).Delta)
+		}
+		want(b, n, 5000)
+	})
+	b.Run("OneRoute", func(b *testing.B) {
+		compiler, renderer := compile.New(), istio.New()
+		renderer.Apply(compiler.RunAll(s).Delta)
+		fqn := resource.FQN("organizations/o/tenants/t/workspaces/w/gatewaygroups/g/ingressgateways/shop7")
+		key := store.ResourceKey(fqn)
+		var worlds []*store.Snapshot
+		for _, prefix := range []string{"/v2", "/v3"} {
+			edited := resource.New(resource.ByID("gateway.tsb.tetrate.io/v2/IngressGateway"), fqn, guardedSpecTo("shop7", prefix))
+			worlds = append(worlds, s.With(2, map[store.Key]any{key: edited}))
+		}
+		i, objects := 0, 0
+		for b.Loop() {
+			i++
+			objects = 0
+			for _, ch := range renderer.Apply(compiler.Run(worlds[i%2], []store.Key{key}).Delta) {
+				objects += len(ch.Put)
+			}
+		}
+		want(b, objects, 1) // the routes of the host, and nothing else
+	})
+}
+
 // TestCoresDoNotMatter compiles a world that is large enough to be shared out between cores, with one and with four.
 func TestCoresDoNotMatter(t *testing.T) {
-	s := state(300, 3)
+	s := state(300, 3, guardedSpec)
 	bundles := func(cores int) map[string]string {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
 		res, r, out := compile.New().RunAll(s), istio.New(), map[string]string{}

@@ -123,5 +123,5 @@ func globalNamespace() *Object {
 		apiVersion: "v1", kind: "Namespace", name: intent.GlobalNamespace, wave: waveNamespace,
 		dress: newDress(intent.Metadata{Labels: map[string]string{"istio-injection": "disabled"}}, "", "", nil),
 	}
-	return c.encode(newEncoder())
+	return c.encode(&encoder{})
 }

@@ -5,16 +5,13 @@ import "isthmus.dev/isthmus/internal/intent"
 // CountTyped makes the typed objects of a delta and counts them.
 func CountTyped(d intent.Delta) int {
 	n := 0
-	for _, g := range d.Gateways {
-		n += len(renderGateway(g))
+	for _, m := range renderAll(d.Gateways, func(_ *encoder, _ intent.GatewayKey, g *intent.Gateway) int { return len(renderGateway(g)) }) {
+		n += m.out
 	}
-	for _, h := range d.Hosts {
-		dress := dressOf(h)
-		for key, f := range h.Forms {
-			if key == intent.ClassForm("") {
-				n += len(renderForm(h, f, dress))
-			}
-		}
+	for _, m := range renderAll(d.Hosts, func(_ *encoder, _ string, h *intent.Host) int {
+		return len(renderForm(h, h.Forms[intent.ClassForm("")], dressOf(h)))
+	}) {
+		n += m.out
 	}
 	return n
 }

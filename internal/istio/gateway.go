@@ -109,7 +109,13 @@ func virtualService(g *intent.Gateway, h *intent.GatewayHost) *networking.Virtua
 		vs.Http = make([]*networking.HTTPRoute, 0, len(h.HTTP))
 	}
 	for i := range h.HTTP {
-		vs.Http = append(vs.Http, httpRoute(&h.HTTP[i]))
+		route := httpRoute(&h.HTTP[i])
+		if i > 0 && h.HTTP[i].CORS == h.HTTP[i-1].CORS { // that of their server
+			route.CorsPolicy = vs.Http[i-1].CorsPolicy
+		} else {
+			route.CorsPolicy = corsPolicy(h.HTTP[i].CORS)
+		}
+		vs.Http = append(vs.Http, route)
 	}
 	for _, f := range h.Pass {
 		r := &networking.TLSRoute{Route: routeTo(f.To)}

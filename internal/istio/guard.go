@@ -85,13 +85,16 @@ func exceptions(r *intent.HTTPRoute, port uint32, filters []httpFilter) *structp
 	if !slices.Contains(r.Ports, port) {
 		return nil
 	}
-	off := map[string]*structpb.Value{}
+	var off map[string]*structpb.Value
 	for _, f := range filters {
 		if f.off != nil && f.off(r) {
+			if off == nil {
+				off = map[string]*structpb.Value{}
+			}
 			off[f.name] = structpb.NewStructValue(typed("config.route.v3.FilterConfig", "disabled", yes()))
 		}
 	}
-	if len(off) == 0 {
+	if off == nil {
 		return nil
 	}
 	return object("typed_per_filter_config", structpb.NewStructValue(&structpb.Struct{Fields: off}))

@@ -8,12 +8,12 @@ import (
 	"isthmus.dev/isthmus/internal/intent"
 )
 
+// httpRoute is a route without its policy for other origins, which several may share.
 func httpRoute(in *intent.HTTPRoute) *networking.HTTPRoute {
 	out := &networking.HTTPRoute{
-		Name:       in.Name,
-		Match:      httpMatches(in),
-		CorsPolicy: corsPolicy(in.CORS),
-		Headers:    headers(in),
+		Name:    in.Name,
+		Match:   httpMatches(in),
+		Headers: headers(in),
 	}
 	if w := in.Rewrite; w != nil {
 		out.Rewrite = &networking.HTTPRewrite{Uri: w.URI, Authority: w.Authority}

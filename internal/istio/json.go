@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -18,8 +19,7 @@ import (
 
 // encoder makes JSON of messages. It is used by one goroutine at a time.
 type encoder struct {
-	types map[protoreflect.MessageDescriptor]*messageType
-	buf   []byte // its space is used again
+	buf []byte // its space is used again
 }
 
 // messageType is what has to be known of a type of messages.
@@ -37,11 +37,12 @@ type field struct {
 	key []byte
 }
 
-func newEncoder() *encoder { return &encoder{types: map[protoreflect.MessageDescriptor]*messageType{}} }
+// messageTypes are those that were met, by their protoreflect.MessageDescriptor.
+var messageTypes sync.Map
 
-func (e *encoder) typeOf(d protoreflect.MessageDescriptor) *messageType {
-	if t, ok := e.types[d]; ok {
-		return t
+func typeOf(d protoreflect.MessageDescriptor) *messageType {
+	if t, ok := messageTypes.Load(d); ok {
+		return t.(*messageType)
 	}
 	t := &messageType{wellKnown: d.ParentFile().Package() == "google.protobuf"}
 	for i := range d.Fields().Len() {
@@ -49,14 +50,14 @@ func (e *encoder) typeOf(d protoreflect.MessageDescriptor) *messageType {
 		t.fields = append(t.fields, field{fd, fd.JSONName(), append(appendString(nil, fd.JSONName()), ':')})
 	}
 	slices.SortFunc(t.fields, func(x, y field) int { return strings.Compare(x.name, y.name) })
-	e.types[d] = t
+	messageTypes.Store(d, t)
 	return t
 }
 
 // message appends a message as JSON in protobuf's mapping, with sorted keys and no white space. protojson changes its
 // white space from build to build and keeps field order, so its bytes cannot be compared.
 func (e *encoder) message(b []byte, m protoreflect.Message) []byte {
-	t := e.typeOf(m.Descriptor())
+	t := typeOf(m.Descriptor())
 	if t.wellKnown {
 		return e.wellKnown(b, m)
 	}

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"isthmus.dev/isthmus/internal/cores"
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 )
@@ -11,7 +12,6 @@ import (
 // Renderer keeps the bundles of all clusters. It is used by one goroutine at a time; what it returns is shared and
 // never changes.
 type Renderer struct {
-	encoder   *encoder
 	namespace *Object
 	clusters  map[string]*bundle
 	hosts     map[string]*host
@@ -33,7 +33,6 @@ type host struct {
 // New makes a Renderer without clusters.
 func New() *Renderer {
 	return &Renderer{
-		encoder:   newEncoder(),
 		namespace: globalNamespace(),
 		clusters:  map[string]*bundle{},
 		hosts:     map[string]*host{},
@@ -45,16 +44,40 @@ func New() *Renderer {
 // clusters. A cluster that is new gets all of its bundle, one that is gone an empty one.
 func (r *Renderer) Apply(d intent.Delta) []Change {
 	pending := map[string]*patch{}
-	for key, g := range d.Gateways {
-		r.applyGateway(key, g, pending)
+	for _, m := range renderAll(d.Gateways, r.gatewayObjects) {
+		r.applyGateway(m.key, m.out, pending)
 	}
-	for name, h := range d.Hosts {
-		r.applyHost(name, h, pending)
+	for _, m := range renderAll(d.Hosts, r.hostObjects) {
+		r.applyHost(m.key, m.out, pending)
 	}
 	for name, c := range d.Clusters { // at the end, so that a new one gets what is true now
 		r.applyCluster(name, c, pending)
 	}
 	return r.commit(pending)
+}
+
+// made is what was rendered of a unit.
+type made[K comparable, O any] struct {
+	key K
+	out O
+}
+
+// renderAll renders units, on all cores when there are many. What is nil, because it is gone, renders as nothing.
+func renderAll[K comparable, V, O any](units map[K]*V, render func(*encoder, K, *V) O) []made[K, O] {
+	keys, all := make([]K, 0, len(units)), make([]made[K, O], len(units))
+	for k := range units {
+		keys = append(keys, k)
+	}
+	cores.Each(len(keys), func() func(int) {
+		e := &encoder{}
+		return func(i int) {
+			all[i].key = keys[i]
+			if unit := units[keys[i]]; unit != nil {
+				all[i].out = render(e, keys[i], unit)
+			}
+		}
+	})
+	return all
 }
 
 // patch is what units say about a cluster's objects in one Apply. A put wins over a drop: when one unit takes over a
@@ -131,33 +154,42 @@ func (h *host) seenBy(c *intent.Cluster) []*Object {
 	return h.forms[key]
 }
 
-func (r *Renderer) applyGateway(key intent.GatewayKey, g *intent.Gateway, pending map[string]*patch) {
+// gatewayObjects are those of a gateway in a cluster.
+func (r *Renderer) gatewayObjects(e *encoder, key intent.GatewayKey, g *intent.Gateway) []*Object {
+	return encodeAll(e, renderGateway(g), r.gateways[key])
+}
+
+// hostObjects are those of a global host.
+func (r *Renderer) hostObjects(e *encoder, name string, in *intent.Host) *host {
+	old, now := r.hosts[name], &host{intent: in, forms: map[string][]*Object{}}
+	dress := dressOf(in)
+	for key, f := range in.Forms {
+		var before []*Object
+		if old != nil {
+			before = old.forms[key]
+		}
+		now.forms[key] = encodeAll(e, renderForm(in, f, dress), before)
+	}
+	return now
+}
+
+// applyGateway gives a gateway other objects; nil for one that is gone.
+func (r *Renderer) applyGateway(key intent.GatewayKey, now []*Object, pending map[string]*patch) {
 	old := r.gateways[key]
-	var now []*Object
-	if g == nil {
+	if now == nil {
 		delete(r.gateways, key)
 	} else {
-		now = encodeAll(r.encoder, renderGateway(g), old)
 		r.gateways[key] = now
 	}
 	at(pending, key.Cluster).replace(old, now)
 }
 
-func (r *Renderer) applyHost(name string, in *intent.Host, pending map[string]*patch) {
+// applyHost puts a host in the place of the one with its name; nil when it is gone.
+func (r *Renderer) applyHost(name string, now *host, pending map[string]*patch) {
 	old := r.hosts[name]
-	var now *host
-	if in == nil {
+	if now == nil {
 		delete(r.hosts, name)
 	} else {
-		now = &host{intent: in, forms: map[string][]*Object{}}
-		dress := dressOf(in)
-		for key, f := range in.Forms {
-			var before []*Object
-			if old != nil {
-				before = old.forms[key]
-			}
-			now.forms[key] = encodeAll(r.encoder, renderForm(in, f, dress), before)
-		}
 		r.hosts[name] = now
 	}
 	for cluster, b := range r.clusters {
