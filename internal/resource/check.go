@@ -146,32 +146,32 @@ func Warnings(r *Resource) []Problem {
 }
 
 func deprecated(m protoreflect.Message, path string, say func(field, instead string)) {
-	eachField(m, path, func(fd protoreflect.FieldDescriptor, _ protoreflect.Value, at string) {
+	eachField(m, path, func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) {
 		if instead := insteadOf(fd); instead != "" {
-			say(at, instead)
+			say(path+"."+fd.JSONName(), instead)
 		}
 	}, func(sub protoreflect.Message, at string) { deprecated(sub, at, say) })
 }
 
 // eachField calls field for every field of a message that is set, and message for every message in it.
 func eachField(m protoreflect.Message, path string,
-	field func(fd protoreflect.FieldDescriptor, v protoreflect.Value, at string), message func(m protoreflect.Message, at string),
+	field func(fd protoreflect.FieldDescriptor, v protoreflect.Value), message func(m protoreflect.Message, at string),
 ) {
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		field(fd, v)
+		if fd.Message() == nil || fd.IsMap() && fd.MapValue().Message() == nil {
+			return true
+		}
 		at := path + "." + fd.JSONName()
-		field(fd, v, at)
 		switch {
 		case fd.IsMap():
-			if fd.MapValue().Message() != nil {
-				v.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
-					message(v.Message(), mapPath(at, k.String()))
-					return true
-				})
-			}
-		case fd.Message() == nil:
+			v.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
+				message(v.Message(), mapPath(at, k.String()))
+				return true
+			})
 		case fd.IsList():
 			for i := range v.List().Len() {
-				message(v.List().Get(i).Message(), fmt.Sprintf("%s[%d]", at, i))
+				message(v.List().Get(i).Message(), at+"["+itoa(i)+"]")
 			}
 		default:
 			message(v.Message(), at)

@@ -35,6 +35,9 @@ func (c *checker) message(m protoreflect.Message, path string) {
 		c.freeForm(m, path, 0)
 		return
 	case *typesv2.StringMatch:
+		if m.GetRegex() == "" {
+			break
+		}
 		if _, err := regexp.Compile(m.GetRegex()); err != nil {
 			c.at(path+".regex", "is not a regular expression in RE2 syntax: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		}
@@ -73,32 +76,31 @@ func (c *checker) message(m protoreflect.Message, path string) {
 	case guarded:
 		c.guards(m, path)
 	}
-	eachField(m, path, func(fd protoreflect.FieldDescriptor, v protoreflect.Value, at string) {
-		c.values(fd, v, at)
-	}, c.message)
+	eachField(m, path, func(fd protoreflect.FieldDescriptor, v protoreflect.Value) { c.values(fd, v, path) }, c.message)
 }
 
-// values checks what YAML cannot express and binary can: numbers that no enum has, texts that are not UTF-8.
-func (c *checker) values(fd protoreflect.FieldDescriptor, v protoreflect.Value, at string) {
+// values checks in a field of the message at path what YAML cannot express and binary can: numbers that no enum has,
+// texts that are not UTF-8.
+func (c *checker) values(fd protoreflect.FieldDescriptor, v protoreflect.Value, path string) {
 	switch {
 	case fd.IsMap():
 	case fd.IsList() && fd.Kind() == protoreflect.EnumKind:
 		for i := range v.List().Len() {
-			c.enum(fd, v.List().Get(i).Enum(), at)
+			c.enum(fd, v.List().Get(i).Enum(), path)
 		}
 	case fd.IsList():
 	case fd.Kind() == protoreflect.EnumKind:
-		c.enum(fd, v.Enum(), at)
+		c.enum(fd, v.Enum(), path)
 	case fd.Kind() == protoreflect.StringKind:
 		if s := v.String(); strings.ContainsRune(s, 0) || !utf8.ValidString(s) {
-			c.at(at, "has characters that are no text")
+			c.at(path+"."+fd.JSONName(), "has characters that are no text")
 		}
 	}
 }
 
-func (c *checker) enum(fd protoreflect.FieldDescriptor, n protoreflect.EnumNumber, at string) {
+func (c *checker) enum(fd protoreflect.FieldDescriptor, n protoreflect.EnumNumber, path string) {
 	if fd.Enum().Values().ByNumber(n) == nil {
-		c.at(at, "must be %s, not %d", want(fd), n)
+		c.at(path+"."+fd.JSONName(), "must be %s, not %d", want(fd), n)
 	}
 }
 

@@ -226,7 +226,7 @@ func (w *walker) list(n *yaml.Node, m protoreflect.Message, fd protoreflect.Fiel
 	}
 	list := m.Mutable(fd).List()
 	for i, c := range n.Content {
-		at := fmt.Sprintf("%s[%d]", path, i)
+		at := path + "[" + itoa(i) + "]"
 		if c.Kind == yaml.ScalarNode && isNull(c) {
 			w.at(c, at, "is empty")
 			continue
