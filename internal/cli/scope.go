@@ -28,16 +28,23 @@ func scopeFlags(cmd *cobra.Command) scope {
 	add("tenants", "tenant", "", "tenant (default that of the user)")
 	add("workspaces", "workspace", "w", "workspace")
 	add("gatewaygroups", "gatewaygroup", "l", "gateway group")
-	f.VarP((*scopeAlias)(s["gatewaygroups"]), "group", "g", "group")
+	add("trafficgroups", "trafficgroup", "t", "traffic group")
+	f.VarP(groupAlias{s["gatewaygroups"], s["trafficgroups"]}, "group", "g", "group")
 	return s
 }
 
-// scopeAlias is a second spelling of a flag.
-type scopeAlias string
+// groupAlias sets the group of any type: the kind that is asked for says which one is meant.
+type groupAlias []*string
 
-func (a *scopeAlias) String() string     { return string(*a) }
-func (a *scopeAlias) Set(s string) error { *a = scopeAlias(s); return nil }
-func (a *scopeAlias) Type() string       { return "string" }
+func (a groupAlias) String() string { return "" }
+func (a groupAlias) Type() string   { return "string" }
+
+func (a groupAlias) Set(s string) error {
+	for _, v := range a {
+		*v = s
+	}
+	return nil
+}
 
 // fill puts in what the user of the profile has as defaults, and the organization when there is only one.
 func (s scope) fill(ctx context.Context, c *client) error {
@@ -77,6 +84,8 @@ func flagOf(k *resource.Kind) string {
 		return "--org"
 	case "gatewaygroups":
 		return "--gatewaygroup"
+	case "trafficgroups":
+		return "--trafficgroup"
 	}
 	return "--" + strings.ToLower(k.Name)
 }

@@ -13,6 +13,7 @@ import (
 
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 )
@@ -59,8 +60,15 @@ func checkSpec(r *Resource) []Problem {
 		c.extension(r.FQN, spec)
 	case *gatewayv2.Tier1Gateway:
 		c.tier1(spec)
+	case *gatewayv2.EgressGateway:
+		c.egress(spec)
 	case *gatewayv2.Gateway:
 		c.unified(spec)
+		c.unifiedEgress(spec)
+	case *trafficv2.Group:
+		c.selector(spec.GetNamespaceSelector(), "spec.namespaceSelector")
+	case *trafficv2.TrafficSetting:
+		c.traffic(spec)
 	}
 	c.attachments(r)
 	slices.SortStableFunc(c.problems, func(a, b Problem) int { return strings.Compare(a.Field, b.Field) })

@@ -319,12 +319,17 @@ func (c *checker) operation(o *typesv2.Authorization_To, path string) {
 	if len(o.GetMethods())+len(o.GetPaths()) == 0 {
 		c.at(path, "says nothing: leave to out for all requests")
 	}
-	for i, m := range o.GetMethods() {
+	c.operationOf(o.GetMethods(), o.GetPaths(), path)
+}
+
+// operationOf checks methods and paths of requests.
+func (c *checker) operationOf(methods, paths []string, path string) {
+	for i, m := range methods {
 		if !method.MatchString(m) {
 			c.at(path+".methods["+itoa(i)+"]", "%q is not a method, such as GET", m)
 		}
 	}
-	for i, p := range o.GetPaths() {
+	for i, p := range paths {
 		at := path + ".paths[" + itoa(i) + "]"
 		switch bare := strings.TrimSuffix(p, "*"); {
 		case p == "*":

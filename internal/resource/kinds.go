@@ -8,6 +8,7 @@ import (
 
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 )
 
@@ -15,6 +16,7 @@ import (
 const (
 	coreV2    = "api.tsb.tetrate.io/v2"
 	gatewayV2 = "gateway.tsb.tetrate.io/v2"
+	trafficV2 = "traffic.tsb.tetrate.io/v2"
 
 	extensionV2 = "extension.tsb.tetrate.io/v2"
 
@@ -75,9 +77,24 @@ var Kinds = []*Kind{
 		Spec: func() proto.Message { return new(gatewayv2.Tier1Gateway) },
 	},
 	{
+		APIVersion: gatewayV2, Name: "EgressGateway", Parent: gatewayV2 + "/Group", Plural: "egressgateways", Singular: "egressgateway",
+		Short: []string{"eg", "teg"}, Instead: "the kind Gateway with egressAuthorization",
+		Spec: func() proto.Message { return new(gatewayv2.EgressGateway) },
+	},
+	{
 		APIVersion: gatewayV2, Name: "Gateway", Parent: gatewayV2 + "/Group", Plural: "unifiedgateways", Singular: "gateway",
-		Short: []string{"gwt", "tg"},
+		Short: []string{"gwt"},
 		Spec:  func() proto.Message { return new(gatewayv2.Gateway) },
+	},
+	{
+		APIVersion: trafficV2, Name: "Group", Parent: coreV2 + "/Workspace", Plural: "trafficgroups", Singular: "group",
+		Key: "group", Annotation: "trafficGroup", Short: []string{"tg", "ttg", "trafficgroup"},
+		Spec: func() proto.Message { return new(trafficv2.Group) },
+	},
+	{
+		APIVersion: trafficV2, Name: "TrafficSetting", Parent: trafficV2 + "/Group", Plural: "settings", Singular: "setting",
+		Short: []string{"ts", "ttrs"},
+		Spec:  func() proto.Message { return new(trafficv2.TrafficSetting) },
 	},
 }
 

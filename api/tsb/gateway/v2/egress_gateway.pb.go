@@ -24,7 +24,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// EgressGateway configures the workload of a gateway through which the mesh calls hosts outside of it.
+// EgressGateway configures the workload of a gateway through which the mesh calls hosts outside of it: requests arrive as
+// plain HTTP in the mesh's mutual TLS, and leave in TLS to the host that they are for.
 type EgressGateway struct {
 	state                    protoimpl.MessageState       `protogen:"open.v1"`
 	Fqn                      string                       `protobuf:"bytes,1,opt,name=fqn,proto3" json:"fqn,omitempty"`
@@ -130,9 +131,10 @@ func (x *EgressGateway) GetExtension() []*v2.WasmAttachment {
 // EgressAuthorization lets some callers call some hosts.
 type EgressAuthorization struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// from are the callers; absent means every caller of the mesh.
+	// from are the callers; absent means every caller of the mesh. Modes are NAMESPACE, GROUP and WORKSPACE, those of the
+	// gateway, CLUSTER for every caller, and CUSTOM for the serviceAccounts.
 	From *v21.AuthorizationSettings `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
-	// to are "<namespace>/<host>" or hosts, "*" and "*.example.com" included.
+	// to are hosts, "*" and "*.example.com" included, on all ports. A namespace in front, "<namespace>/<host>", says nothing more.
 	To            []string `protobuf:"bytes,2,rep,name=to,proto3" json:"to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1051,9 +1051,11 @@ func (x *GatewayTCPServer) GetFailoverSettings() *v2.FailoverSettings {
 	return nil
 }
 
-// GatewayEgressAuthorization lets some callers call some hosts outside of the mesh.
+// GatewayEgressAuthorization lets some callers call some hosts outside of the mesh: requests arrive as plain HTTP in the
+// mesh's mutual TLS, and leave in TLS to the host that they are for.
 type GatewayEgressAuthorization struct {
-	state         protoimpl.MessageState                   `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// from are the callers; absent means every caller of the mesh.
 	From          *GatewayEgressAuthorization_From         `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
 	To            []*GatewayEgressAuthorization_To         `protobuf:"bytes,2,rep,name=to,proto3" json:"to,omitempty"`
 	IdentityMatch GatewayEgressAuthorization_IdentityMatch `protobuf:"varint,3,opt,name=identity_match,json=identityMatch,proto3,enum=tetrateio.api.tsb.gateway.v2.GatewayEgressAuthorization_IdentityMatch" json:"identity_match,omitempty"`
@@ -1215,9 +1217,9 @@ type GatewayEgressAuthorization_From struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Deprecated: Marked as deprecated in tsb/gateway/v2/gateway.proto.
 	Mode GatewayEgressAuthorization_From_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=tetrateio.api.tsb.gateway.v2.GatewayEgressAuthorization_From_Mode" json:"mode,omitempty"`
-	// resources are FQNs of workspaces and of security groups.
+	// resources are FQNs of workspaces, gateway groups and traffic groups, whose namespaces are meant.
 	Resources []string `protobuf:"bytes,2,rep,name=resources,proto3" json:"resources,omitempty"`
-	// service_accounts are "<namespace>/<service account>".
+	// service_accounts are "<namespace>/<service account>", "<namespace>/*", and "./…" for the gateway's namespace.
 	ServiceAccounts []string `protobuf:"bytes,3,rep,name=service_accounts,json=serviceAccounts,proto3" json:"service_accounts,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -1277,10 +1279,13 @@ func (x *GatewayEgressAuthorization_From) GetServiceAccounts() []string {
 
 // To are requests.
 type GatewayEgressAuthorization_To struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Host          *v2.StringMatch        `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
-	Methods       []string               `protobuf:"bytes,2,rep,name=methods,proto3" json:"methods,omitempty"`
-	Paths         []string               `protobuf:"bytes,3,rep,name=paths,proto3" json:"paths,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host of the request, on all ports.
+	Host *v2.StringMatch `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// methods, all when absent.
+	Methods []string `protobuf:"bytes,2,rep,name=methods,proto3" json:"methods,omitempty"`
+	// paths, which may begin or end with "*"; all when absent.
+	Paths         []string `protobuf:"bytes,3,rep,name=paths,proto3" json:"paths,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

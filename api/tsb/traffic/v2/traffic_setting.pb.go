@@ -482,11 +482,13 @@ func (x *Reachability) GetHosts() []string {
 	return nil
 }
 
-// Egress sends traffic to unknown hosts through a gateway.
+// Egress sends traffic to unknown hosts through a gateway, which lets pass what its authorization allows.
 type Egress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// host is "<namespace>/<fqdn of the gateway>".
+	// host is "<namespace>/<fqdn of the gateway's Service>".
 	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// port is that of calls within the mesh, 15443.
+	//
 	// Deprecated: Marked as deprecated in tsb/traffic/v2/traffic_setting.proto.
 	Port          uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
 	unknownFields protoimpl.UnknownFields
