@@ -23,6 +23,8 @@ func New() *Compiler {
 		placementLayer(),
 		gatewayLayer(),
 		hostLayer(),
+		trafficLayer(),
+		outgoingLayer(),
 	})}
 }
 
@@ -47,6 +49,7 @@ func (c *Compiler) Run(s *store.Snapshot, changed []store.Key) *Result {
 			Clusters: map[string]*intent.Cluster{},
 			Gateways: map[intent.GatewayKey]*intent.Gateway{},
 			Hosts:    map[string]*intent.Host{},
+			Outgoing: map[intent.GatewayKey]*intent.Outgoing{},
 		},
 		Conditions: make(map[resource.FQN][]resource.Condition, len(said)),
 	}
@@ -86,6 +89,9 @@ func (c *Compiler) collect(key string, d *intent.Delta) {
 		d.Gateways[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Gateway)
 	case "host":
 		d.Hosts[name], _ = v.(*intent.Host)
+	case "outgoing":
+		cluster, fqn, _ := strings.Cut(name, "/")
+		d.Outgoing[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Outgoing)
 	}
 }
 

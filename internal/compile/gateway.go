@@ -60,7 +60,8 @@ func deriveGateway(r *Reads, unit string, out *output) {
 	}
 	selector, ok := s.selector()
 	gw.Selector = selector
-	if ok && len(gw.Servers) > 0 {
+	gw.Egress = s.egress()
+	if ok && (len(gw.Servers) > 0 || gw.Egress != nil) {
 		out.put(intentGateways+unit, gw)
 	}
 	if c.Known {

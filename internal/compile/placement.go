@@ -36,6 +36,8 @@ type plan struct {
 	// Exposed are the hosts that can be called from within the mesh.
 	Exposed  []exposure
 	Metadata intent.Metadata
+	// Egress is nil for a gateway that lets nothing out of the mesh.
+	Egress *egress
 }
 
 // destinationRef says where a destination stands in Hosts, and where in the specification.
@@ -116,6 +118,7 @@ func derivePlacement(r *Reads, unit string, out *output) {
 	extend(r, p, spec, out)
 	admitted := admit(r, p, spec, out)
 	fillPlan(p, admitted, out)
+	p.Egress = egressOf(r, p, spec, out)
 	for _, e := range p.Exposed {
 		out.put(exposePrefix(e.Host)+string(fqn), e)
 	}

@@ -49,6 +49,9 @@ const (
 	reasonExtensionForbidden = "ExtensionNotAllowed"
 	reasonNoEffect           = "NoEffect"
 
+	reasonUnknownCaller = "UnknownCaller"
+	reasonNoEgress      = "NoEgressGateway"
+
 	reasonNotPlaced    = "NotPlaced"
 	reasonNoWorkload   = "NoWorkload"
 	reasonNotReady     = "NotReady"
@@ -88,13 +91,15 @@ func Reasons() []Reason {
 		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer."},
 		{Resolved, reasonSecretInvalid, "The Secret holds no certificate, key or CA that Envoy takes. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer."},
 		{Resolved, reasonExtensionMissing, "The WasmExtension does not exist. Since it may be what decides who gets in, the HTTP servers of the gateway are not exposed until it does or is no longer attached."},
+		{Resolved, reasonUnknownCaller, "The workspace or group whose services may call the outside does not exist. Nobody may because of it."},
+		{Effective, reasonNoEgress, "The Service that calls of unknown hosts are sent to is not that of a gateway that lets calls out. They are refused until it is."},
 		{Effective, reasonNoEffect, "What is said selects nothing. The message says why."},
 		{Effective, reasonNotPlaced, "In no cluster does the group reach an existing namespace with the name of the workload selector's. The configuration follows as soon as there is one."},
 		{Effective, reasonNoWorkload, "No gateway pods have the labels of the workload selector."},
 		{Effective, reasonNotReady, "The gateway has no pod that is ready. Callers within the mesh get 503 until there is one."},
 		{Effective, reasonNoService, "No Service selects the gateway's pods, so that nobody can call them."},
 		{Effective, reasonPortMissing, "The gateway's Service has no such port, neither as port nor as target port."},
-		{Effective, reasonNoMTLSPort, "The gateway's Service lacks port 15443, so that no other cluster can call its hosts."},
+		{Effective, reasonNoMTLSPort, "The gateway's Service lacks port 15443, so that no other cluster can call its hosts, and nobody the outside through it."},
 		{Effective, reasonAmbiguous, "Several Services select the gateway's pods and send the same port to different target ports. Istio uses one of them."},
 		{Effective, reasonNoAddress, "The gateway's Service has no address that can be called from other clusters (yet)."},
 		{Effective, reasonNotGlobal, "The host cannot be called by name from within the mesh, because of a wildcard or because another gateway of the host has another kind of server. It is exposed at the gateway only."},

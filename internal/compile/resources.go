@@ -9,6 +9,7 @@ import (
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/intent"
@@ -49,8 +50,14 @@ func deriveResource(r *Reads, unit string, out *output) {
 		if spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
 			out.say(fqn, no(reasonNotTranslated, "configMode", "The field configMode is not translated: Istio objects of DIRECT mode are not taken yet."))
 		}
+	case *trafficv2.Group:
+		publishSelection(out, trafficScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
+		if spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
+			out.say(fqn, no(reasonNotTranslated, "configMode", "The field configMode is not translated: Istio objects of DIRECT mode are not taken yet."))
+		}
 	case gatewaySpec:
 		indexGateway(r, fqn, spec, out)
+		indexEgress(fqn, spec, out)
 	}
 	for _, c := range metadataProblems(res.Spec) {
 		out.say(fqn, c)
@@ -67,6 +74,8 @@ func parentNoun(parent resource.FQN) string {
 		return "Workspace"
 	case "gatewaygroups":
 		return "Gateway group"
+	case "trafficgroups":
+		return "Traffic group"
 	}
 	return "Parent"
 }
@@ -203,8 +212,11 @@ func untranslated(spec proto.Message) []string {
 		add("failoverSettings.automaticLoadBalancing", s.GetFailoverSettings().GetAutomaticLoadBalancing() != nil)
 	case *gatewayv2.Group:
 		add("profiles", len(s.GetProfiles()) > 0)
-	case *gatewayv2.Gateway:
-		add("egressAuthorization", len(s.GetEgressAuthorization()) > 0)
+	case *trafficv2.Group:
+		add("profiles", len(s.GetProfiles()) > 0)
+	case *trafficv2.TrafficSetting:
+		fields = slices.DeleteFunc(setFields(s, "fqn", "displayName", "description", "etag", "configGenerationMetadata", "egress"),
+			func(f string) bool { return strings.HasPrefix(f, "outbound.egress.") })
 	}
 	slices.Sort(fields)
 	return fields

@@ -21,7 +21,7 @@ type gatewaySpec interface {
 // isGateway says whether a name is that of a gateway of any kind.
 func isGateway(fqn resource.FQN) bool {
 	switch fqn.Plural() {
-	case "ingressgateways", "tier1gateways", "unifiedgateways":
+	case "ingressgateways", "tier1gateways", "unifiedgateways", "egressgateways":
 		return true
 	}
 	return false
@@ -237,6 +237,7 @@ func unifiedServers(spec *gatewayv2.Gateway) []*server {
 			failover: h.GetFailoverSettings(),
 		}
 		s.terminates(h.GetTls(), intent.HTTP, intent.HTTPS)
+		s.refuse("trafficMode", h.GetTrafficMode() == gatewayv2.TrafficMode_EGRESS, true)
 		s.refuse("extensions", h.GetExtensions() != nil, true)
 		s.refuse("openapi.validation", h.GetOpenapi().GetValidation().GetEnabled(), true)
 		for j, r := range h.GetRouting().GetRules() {
@@ -251,6 +252,7 @@ func unifiedServers(spec *gatewayv2.Gateway) []*server {
 	}
 	for i, t := range spec.GetTcp() {
 		s := &server{field: "tcp[" + itoa(i) + "]", name: t.GetName(), host: hostOf(t), port: t.GetPort(), failover: t.GetFailoverSettings()}
+		s.refuse("trafficMode", t.GetTrafficMode() == gatewayv2.TrafficMode_EGRESS, true)
 		s.terminates(t.GetTls(), intent.TCP, intent.TCPTLS)
 		s.to = unifiedTarget(t.GetRoute(), s.field+".route")
 		all = append(all, s)

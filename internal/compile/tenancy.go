@@ -2,6 +2,7 @@ package compile
 
 import (
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
@@ -14,7 +15,7 @@ func tenancyLayer() *layer {
 		unitOf: func(key string) string {
 			fqn := store.Key(key).FQN()
 			switch fqn.Plural() {
-			case "workspaces", "gatewaygroups", "clusters":
+			case "workspaces", "gatewaygroups", "trafficgroups", "clusters":
 				return string(fqn)
 			}
 			return ""
@@ -36,6 +37,10 @@ func tenancyLayer() *layer {
 			case *gatewayv2.Group:
 				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
 				sayTaken(r, groupScope(fqn.Parent()), fqn, ps, out)
+				sayBeyond(r, fqn, ps, out)
+			case *trafficv2.Group:
+				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
+				sayTaken(r, trafficScope(fqn.Parent()), fqn, ps, out)
 				sayBeyond(r, fqn, ps, out)
 			}
 		},

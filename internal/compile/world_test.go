@@ -33,7 +33,7 @@ func editGen() *rapid.Generator[edit] {
 	return rapid.Custom(func(t *rapid.T) edit {
 		var e edit
 		remove := 5 // one in so many
-		switch rapid.IntRange(0, 17).Draw(t, "what") {
+		switch rapid.IntRange(0, 20).Draw(t, "what") {
 		case 0:
 			e = drawOrganization(t)
 		case 1:
@@ -53,6 +53,10 @@ func editGen() *rapid.Generator[edit] {
 			e = drawClaim(t)
 		case 11:
 			e = drawExtension(t)
+		case 12:
+			e = drawEgress(t)
+		case 13, 14:
+			e = drawTraffic(t)
 		default:
 			e = drawFact(t)
 		}
@@ -243,6 +247,7 @@ func goodWorld() []edit {
 		{store.ResourceKey(workspace.Child("gatewaygroups", "g2")), nil},
 		{store.ResourceKey(workspace.Parent().Child("workspaces", "w2")), nil},
 	}
+	edits = append(edits, goodEgress(workspace)...)
 	for _, c := range []string{"c1", "c2"} {
 		edits = append(edits, testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", c), &tsbv2.Cluster{}))
 		edits = append(edits, goodFacts(c)...)
@@ -300,7 +305,7 @@ func probes() [][][]edit {
 	root := func(cluster, sum string) []edit {
 		return []edit{{store.FactKey(cluster, "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{RootSha256: sum}}}}}
 	}
-	return [][][]edit{
+	return append(egressProbes(), [][][]edit{
 		{root("c1", "x"), root("c2", "y"), root("c1", "y")},
 		{{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}}},
 		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{
@@ -321,5 +326,5 @@ func probes() [][][]edit {
 			{{store.NamespaceClaimKey("*/b"), &store.Claim{Claimants: []store.Claimant{{Workspace: second, Since: 1}}}}},
 			{{store.NamespaceClaimKey("*/b"), nil}},
 		},
-	}
+	}...)
 }

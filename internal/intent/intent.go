@@ -26,6 +26,8 @@ type Delta struct {
 	Gateways map[GatewayKey]*Gateway
 	// Hosts by host name.
 	Hosts map[string]*Host
+	// Outgoing by cluster and resource.
+	Outgoing map[GatewayKey]*Outgoing
 }
 
 // GatewayKey names a gateway in one cluster.
@@ -55,6 +57,8 @@ type Gateway struct {
 	Metadata Metadata
 	// Extensions meet the requests of all HTTP servers.
 	Extensions []Extension
+	// Egress lets requests from within the mesh out of it; nil lets none.
+	Egress *Egress
 }
 
 // Metadata is what users want on the generated objects.

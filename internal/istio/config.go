@@ -21,6 +21,7 @@ const (
 	waveWasmPlugin      = 2 // likewise
 	waveGateway         = 3
 	waveVirtualService  = 4
+	waveSidecar         = 4 // after the gateway that it sends to
 )
 
 const networkingV1 = "networking.istio.io/v1"

@@ -18,15 +18,22 @@ func renderGateway(g *intent.Gateway) []config {
 			spec.Servers = append(spec.Servers, internalServer(g, s))
 		}
 	}
-	if len(spec.Servers) == 0 {
-		return nil // Istio refuses a Gateway without a server
+	if len(spec.Servers) == 0 && g.Egress == nil {
+		return nil
 	}
 	dress := newDress(g.Metadata, g.Workspace, g.Group, []resource.FQN{g.Key.FQN})
-	configs := append(make([]config, 0, 1+len(g.Hosts)), config{
+	configs := make([]config, 0, 1+len(g.Hosts))
+	if g.Egress != nil {
+		configs = append(configs, renderEgress(g, dress)...)
+	}
+	configs = append(configs, wasmPlugins(g, dress)...)
+	if len(spec.Servers) == 0 {
+		return configs // Istio refuses a Gateway without a server
+	}
+	configs = append(configs, config{
 		apiVersion: networkingV1, kind: "Gateway", namespace: g.Namespace, name: g.Name,
 		spec: spec, wave: waveGateway, dress: dress,
 	})
-	configs = append(configs, wasmPlugins(g, dress)...)
 	for i := range g.Hosts {
 		h := &g.Hosts[i]
 		if len(h.HTTP)+len(h.Pass)+len(h.TCP) == 0 {

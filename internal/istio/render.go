@@ -15,7 +15,8 @@ type Renderer struct {
 	namespace *Object
 	clusters  map[string]*bundle
 	hosts     map[string]*host
-	gateways  map[intent.GatewayKey][]*Object
+	// gateways and outgoing are the objects of those units.
+	gateways, outgoing map[intent.GatewayKey][]*Object
 }
 
 // bundle is one cluster's objects while they change.
@@ -37,6 +38,7 @@ func New() *Renderer {
 		clusters:  map[string]*bundle{},
 		hosts:     map[string]*host{},
 		gateways:  map[intent.GatewayKey][]*Object{},
+		outgoing:  map[intent.GatewayKey][]*Object{},
 	}
 }
 
@@ -45,7 +47,10 @@ func New() *Renderer {
 func (r *Renderer) Apply(d intent.Delta) []Change {
 	pending := map[string]*patch{}
 	for _, m := range renderAll(d.Gateways, r.gatewayObjects) {
-		r.applyGateway(m.key, m.out, pending)
+		applyUnit(r.gateways, m.key, m.out, pending)
+	}
+	for _, m := range renderAll(d.Outgoing, r.outgoingObjects) {
+		applyUnit(r.outgoing, m.key, m.out, pending)
 	}
 	for _, m := range renderAll(d.Hosts, r.hostObjects) {
 		r.applyHost(m.key, m.out, pending)
@@ -137,9 +142,11 @@ func (r *Renderer) applyCluster(name string, c *intent.Cluster, pending map[stri
 		p.replace(was, h.seenBy(c))
 	}
 	if old == nil {
-		for key, objects := range r.gateways {
-			if key.Cluster == name {
-				p.replace(nil, objects)
+		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing} {
+			for key, objects := range units {
+				if key.Cluster == name {
+					p.replace(nil, objects)
+				}
 			}
 		}
 	}
@@ -159,6 +166,11 @@ func (r *Renderer) gatewayObjects(e *encoder, key intent.GatewayKey, g *intent.G
 	return encodeAll(e, renderGateway(g), r.gateways[key])
 }
 
+// outgoingObjects are those of the calls that leave the namespaces of a cluster.
+func (r *Renderer) outgoingObjects(e *encoder, key intent.GatewayKey, o *intent.Outgoing) []*Object {
+	return encodeAll(e, renderOutgoing(o), r.outgoing[key])
+}
+
 // hostObjects are those of a global host.
 func (r *Renderer) hostObjects(e *encoder, name string, in *intent.Host) *host {
 	old, now := r.hosts[name], &host{intent: in, forms: map[string][]*Object{}}
@@ -173,13 +185,13 @@ func (r *Renderer) hostObjects(e *encoder, name string, in *intent.Host) *host {
 	return now
 }
 
-// applyGateway gives a gateway other objects; nil for one that is gone.
-func (r *Renderer) applyGateway(key intent.GatewayKey, now []*Object, pending map[string]*patch) {
-	old := r.gateways[key]
+// applyUnit gives a unit of a cluster other objects; nil for one that is gone.
+func applyUnit(all map[intent.GatewayKey][]*Object, key intent.GatewayKey, now []*Object, pending map[string]*patch) {
+	old := all[key]
 	if now == nil {
-		delete(r.gateways, key)
+		delete(all, key)
 	} else {
-		r.gateways[key] = now
+		all[key] = now
 	}
 	at(pending, key.Cluster).replace(old, now)
 }

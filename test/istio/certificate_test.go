@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -60,7 +61,7 @@ func throwAway(t *testing.T) *authority {
 	return a
 }
 
-// leaf signs a certificate for a DNS name, and for an identity of the mesh unless that is empty.
+// leaf signs a certificate for a DNS name, and for an identity of the mesh, "<trust domain>/<path>", unless that is empty.
 func (a *authority) leaf(name, identity string) pair {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -72,7 +73,8 @@ func (a *authority) leaf(name, identity string) pair {
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	if identity != "" {
-		template.URIs = []*url.URL{{Scheme: "spiffe", Host: "cluster.local", Path: identity}}
+		domain, path, _ := strings.Cut(identity, "/")
+		template.URIs = []*url.URL{{Scheme: "spiffe", Host: domain, Path: "/" + path}}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.parsed, key.Public(), a.signer)
 	if err != nil {

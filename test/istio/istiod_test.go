@@ -121,7 +121,7 @@ func (i *istiod) send(t *testing.T, p *model.Proxy) configuration {
 			names.Insert(name)
 			continue
 		}
-		c.add(v3.SecretType, name, agentSecret(t, name, kind, "/ns/"+p.ConfigNamespace+"/sa/"+p.Metadata.ServiceAccount))
+		c.add(v3.SecretType, name, agentSecret(t, name, kind, "cluster.local/ns/"+p.ConfigNamespace+"/sa/"+p.Metadata.ServiceAccount))
 	}
 	i.generate(t, p, c, v3.SecretType, names)
 	return c

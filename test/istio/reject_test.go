@@ -33,7 +33,7 @@ const goodRoutes = `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*
 // and does not spoil what comes after it.
 func TestRejections(t *testing.T) {
 	e := startEnvoy(t)
-	secret := string(mustJSON(t, agentSecret(t, "s", "tls_certificate_sds_secret_configs", "/ns/a/sa/b")))
+	secret := string(mustJSON(t, agentSecret(t, "s", "tls_certificate_sds_secret_configs", "cluster.local/ns/a/sa/b")))
 	cases := map[string]struct {
 		listener, routes, cluster, secret string
 		want                              string

@@ -37,7 +37,7 @@ type step struct {
 	// SNI is what the client names in TLS when it is not the URL's host.
 	SNI string `json:"sni"`
 	// Certificate is what the client shows: "client" one of the authority that gateways trust, "stranger" one of another,
-	// "mesh" the identity of a sidecar.
+	// "mesh" the identity of a sidecar, and "<trust domain>/ns/<namespace>/sa/<account>" another one of the mesh.
 	Certificate string            `json:"certificate"`
 	Headers     map[string]string `json:"headers"`
 	// Times is how often it is sent; each time the outcome has to be the same. 0 means once.
@@ -196,14 +196,17 @@ func clientCertificate(t *testing.T, which string) tls.Certificate {
 	switch which {
 	case "client":
 	case "mesh":
-		identity = "/ns/default/sa/default"
+		identity = "cluster.local/ns/default/sa/default"
 	case "stranger":
 		var err error
 		if signer, err = makeAuthority(); err != nil {
 			t.Fatal(err)
 		}
 	default:
-		t.Fatalf("certificate %q is neither client nor mesh nor stranger", which)
+		if !strings.Contains(which, "/ns/") {
+			t.Fatalf("certificate %q is neither client nor mesh nor stranger nor an identity", which)
+		}
+		identity = which
 	}
 	c, err := signer.leaf("client.test", identity).parse()
 	if err != nil {

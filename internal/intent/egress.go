@@ -1,0 +1,50 @@
+package intent
+
+// Egress is what a gateway does with requests from within the mesh to hosts outside of it.
+type Egress struct {
+	// Name is unique in the namespace.
+	Name string
+	// Service of the gateway, "<name>.<namespace>.svc.cluster.local", that callers know; empty when there is none.
+	Service string
+	// Identities of the gateway's pods, sorted.
+	Identities []string
+	// Rules let requests pass; what none of them is about is refused.
+	Rules []EgressRule
+}
+
+// EgressRule lets callers make requests.
+type EgressRule struct {
+	// Anybody with an identity of the mesh; otherwise one of Callers.
+	Anybody bool
+	Callers []Identity
+	To      []Outside
+}
+
+// Identity is that of a workload, "spiffe://<trust domain>/ns/<namespace>/sa/<account>", or the beginning of those of several.
+type Identity struct {
+	Name   string
+	Prefix bool
+}
+
+// Outside is a kind of requests to some hosts.
+type Outside struct {
+	Host HostMatch
+	Operation
+}
+
+// HostMatch has one of its fields set; without any it matches no host. Case and ports do not matter.
+type HostMatch struct {
+	Any                          bool
+	Exact, Prefix, Suffix, Regex string
+}
+
+// Outgoing is how the calls of namespaces of one cluster leave them.
+type Outgoing struct {
+	Key       GatewayKey
+	Workspace string
+	Metadata  Metadata
+	// Namespaces, sorted.
+	Namespaces []string
+	// Egress is the full name of the Service that calls of unknown hosts go to.
+	Egress string
+}
