@@ -67,6 +67,8 @@ func (r *runner) value(ctx context.Context, key string) (string, error) {
 		}
 		t.Key = r.Name + "/" + t.Key
 		return r.mint.token(t)
+	case "run":
+		return r.unique, nil
 	case "lb":
 		return r.address(ctx, arg, "{.status.loadBalancer.ingress[0].ip}")
 	case "ip":

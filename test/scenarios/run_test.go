@@ -4,6 +4,7 @@ package scenarios
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -43,7 +44,7 @@ func TestScenarios(t *testing.T) {
 			if !s.Setup.Alone {
 				t.Parallel()
 			}
-			r := &runner{Scenario: s, mint: m, agents: map[string]*agent{}, addresses: map[string]string{}}
+			r := &runner{Scenario: s, mint: m, unique: strings.ToLower(rand.Text()[:8]), agents: map[string]*agent{}, addresses: map[string]string{}}
 			if err := r.run(t, &leaving); err != nil {
 				t.Errorf("%s\n%v\n%s", s.Lesson, err, r.describe(context.WithoutCancel(t.Context())))
 			}
@@ -55,7 +56,9 @@ func TestScenarios(t *testing.T) {
 type runner struct {
 	*Scenario
 	mint *mint
-	log  func(format string, args ...any)
+	// unique is a text that no other run has.
+	unique string
+	log    func(format string, args ...any)
 
 	agents    map[string]*agent
 	addresses map[string]string // of Services, by placeholder
