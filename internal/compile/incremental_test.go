@@ -136,7 +136,7 @@ func TestEveryReadCounts(t *testing.T) {
 			}
 			for i, e := range edits {
 				f.apply(e...)
-				if !cmp.Equal(wants[i], f.facts()) {
+				if !maps.Equal(wants[i], f.facts()) {
 					return
 				}
 			}
@@ -187,6 +187,9 @@ func shapeOf(c *Compiler, layer, unit, key string) string {
 		}
 		return layer + " u " + parts[1] + end
 	case "f":
+		if name := parts[len(parts)-1]; name != "" && !slices.Contains([]string{"svc", "gw", "cert"}, name) && (parts[2] == "service" || parts[2] == "secret") {
+			return layer + " f " + parts[2] + " " + name // what guards ask is asked for different reasons
+		}
 		return layer + " f " + parts[2] + end
 	}
 	return layer + " " + parts[0] + " " + parts[1] + end

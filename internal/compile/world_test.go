@@ -131,12 +131,7 @@ func drawRoute(t *rapid.T) *gatewayv2.Route {
 }
 
 func drawGateway(t *rapid.T) edit {
-	g := &gatewayv2.IngressGateway{WorkloadSelector: &typesv2.WorkloadSelector{
-		Namespace: one(t, "ns", "a", "b"), Labels: map[string]string{"app": one(t, "app", "x", "y")},
-	}}
-	if one(t, "extended", true, false, false, false) {
-		g.Extension = []*typesv2.WasmAttachment{{Fqn: string(testExtension), Match: []*typesv2.WasmAttachment_Match{{Ports: []*typesv2.WasmAttachment_Port{{Number: 80}}}}}}
-	}
+	g := &gatewayv2.IngressGateway{WorkloadSelector: drawSelector(t), Extension: drawAttachments(t)}
 	for i := range rapid.IntRange(1, 2).Draw(t, "servers") {
 		name, port := "s"+strconv.Itoa(i), one(t, "at", uint32(80), 443)
 		switch one(t, "kind", "http", "http", "https", "pass", "tcp") {
@@ -144,11 +139,9 @@ func drawGateway(t *rapid.T) edit {
 			h := &gatewayv2.HttpServer{Name: name, Port: port, Hostname: drawHost(t), Routing: &gatewayv2.HttpRouting{
 				Rules: []*gatewayv2.HttpRule{{Action: &gatewayv2.HttpRule_Route{Route: drawRoute(t)}}},
 			}}
-			if port == 443 {
-				h.Tls = &typesv2.ServerTLS{Mode: typesv2.ServerTLS_SIMPLE, Source: &typesv2.ServerTLS_SecretName{SecretName: "cert"}}
-			}
-			if one(t, "guarded", true, false, false, false) {
-				h.Authentication = &typesv2.Authentication{}
+			h.Tls = drawTLS(t, port)
+			if one(t, "guarded", true, true, false, false) {
+				h.Authentication, h.Authorization, h.RateLimiting = drawAuthentication(t), drawAuthorization(t), drawLimits(t)
 			}
 			g.Http = append(g.Http, h)
 		case "pass":
@@ -179,10 +172,10 @@ func drawClaim(t *rapid.T) edit {
 func drawFact(t *rapid.T) edit {
 	cluster, ns := one(t, "in", "c1", "c2"), one(t, "namespace", "a", "b")
 	fact := func(f *isthmusv1.Fact) edit { return edit{store.FactKey(cluster, f.GetId()), f} }
-	switch one(t, "fact", "mesh", "namespace", "service", "gateway", "gateway", "workload", "workload", "secret", "node") {
+	switch one(t, "fact", "mesh", "namespace", "service", "gateway", "gateway", "workload", "workload", "secret", "asked", "node") {
 	case "mesh":
 		return fact(&isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{
-			TrustDomain: one(t, "td", "m1", "m2"), Network: one(t, "net", "", "n1"), DnsCapture: one(t, "dns", true, false), RootSha256: one(t, "root", "", "x", "y"), Region: one(t, "region", "", "r1"),
+			TrustDomain: one(t, "td", "m1", "m2"), Network: one(t, "net", "", "n1"), DnsCapture: one(t, "dns", true, false), ForwardedClients: one(t, "forwarded", true, false, false), RootSha256: one(t, "root", "", "x", "y"), Region: one(t, "region", "", "r1"),
 		}}})
 	case "namespace":
 		return fact(&isthmusv1.Fact{Id: "namespace//" + ns, Fact: &isthmusv1.Fact_Namespace{Namespace: &isthmusv1.Namespace{Name: ns, Terminating: one(t, "terminating", true, false, false)}}})
@@ -197,12 +190,18 @@ func drawFact(t *rapid.T) edit {
 			Namespace: ns, Name: "gw", Labels: map[string]string{"app": one(t, "label", "x", "y"), "g": "1"},
 			ServiceAccount: one(t, "sa", "sa1", "sa2"), Ready: one(t, "ready", uint32(0), 1, 1), Total: 1, Nodes: []string{"n1"},
 		}
+		w.Rejected = one(t, "rejected", nil, nil, nil, []string{"not this"}, []string{"a-b.c is wrong"})
+		w.Mounts = one(t, "mounts", nil, []string{"/certs"}, []string{"/other"})
+		w.ForwardedClients = one(t, "told", nil, nil, new(true), new(false))
+		w.Ports = one(t, "ports", nil, map[string]uint32{"web": 8080}, map[string]uint32{"web": 8081})
 		if one(t, "installed", true, false) {
 			w.Labels["isthmus.dev/gateway"] = ns + ".gw"
 		}
 		return fact(&isthmusv1.Fact{Id: "workload/" + ns + "/gw", Fact: &isthmusv1.Fact_Workload{Workload: w}})
 	case "secret":
-		return fact(&isthmusv1.Fact{Id: "secret/" + ns + "/cert", Fact: &isthmusv1.Fact_Secret{Secret: &isthmusv1.Secret{Namespace: ns, Name: "cert"}}})
+		return fact(drawSecret(t, ns))
+	case "asked":
+		return fact(drawAsked(t, ns))
 	default:
 		node := one(t, "node", "n1", "n2")
 		return fact(&isthmusv1.Fact{Id: "node//" + node, Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{
@@ -215,8 +214,9 @@ func drawGatewayService(t *rapid.T, ns string) *isthmusv1.Fact {
 	s := &isthmusv1.Service{
 		Namespace: ns, Name: "gw", Type: one(t, "type", "LoadBalancer", "NodePort"), ClusterIp: fmt.Sprintf("10.0.1.%d", rapid.IntRange(1, 2).Draw(t, "ip")),
 		Selector: map[string]string{"g": "1"}, ExternalAddresses: one(t, "ext", nil, []string{"192.0.2.1"}, []string{"lb.test"}),
-		Ports: []*isthmusv1.Service_Port{{Name: "http", Number: 80, TargetPort: "8080", NodePort: 30080}, {Name: "tls", Number: 443, TargetPort: "8443", NodePort: 30443}},
+		Ports: []*isthmusv1.Service_Port{{Name: "http", Number: 80, TargetPort: one(t, "target", "8080", "8081", "web"), NodePort: 30080}, {Name: "tls", Number: 443, TargetPort: "8443", NodePort: 30443}},
 	}
+	s.ExternalTrafficPolicy = one(t, "policy", "", "Cluster", "Local")
 	if one(t, "mtls", true, true, false) {
 		s.Ports = append(s.Ports, &isthmusv1.Service_Port{Name: "mtls", Number: 15443, TargetPort: "15443", NodePort: 31443})
 	}
@@ -230,27 +230,32 @@ func goodWorld() []edit {
 	group := workspace.Child("gatewaygroups", "g1")
 	other := goodGateway("a", "h.test", 80)
 	other.WorkloadSelector.Labels["app"] = "y"
+	guarded := goodGateway("a", "a-b.c", 443)
+	guardAll(guarded.GetHttp()[0])
+	counted := goodGateway("a", "h.test", 80)
+	counted.GetHttp()[0].RateLimiting = read[typesv2.RateLimiting](`{"externalService": {"domain": "d", "rateLimitServerUri": "counter.b:81", "rules": [{"dimensions": [{"remoteAddress": {}}]}]}}`)
 	other.Extension = []*typesv2.WasmAttachment{{Fqn: string(testExtension)}}
 	edits := []edit{
 		testResource("api.tsb.tetrate.io/v2/Organization", testOrg, &tsbv2.Organization{}),
 		testResource("api.tsb.tetrate.io/v2/Tenant", workspace.Parent(), &tsbv2.Tenant{}),
 		testResource("api.tsb.tetrate.io/v2/Workspace", workspace, &tsbv2.Workspace{NamespaceSelector: both}),
 		testResource("gateway.tsb.tetrate.io/v2/Group", group, &gatewayv2.Group{NamespaceSelector: both}),
-		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i1"), goodGateway("a", "a-b.c", 443)),
-		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i2"), goodGateway("a", "h.test", 80)),
+		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i1"), guarded),
+		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i2"), counted),
 		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i3"), &gatewayv2.IngressGateway{
 			WorkloadSelector: &typesv2.WorkloadSelector{Namespace: "b", Labels: map[string]string{"app": "x"}},
 			Tcp:              []*gatewayv2.TCPServer{{Name: "t", Port: 443, Hostname: "a.b.c", Route: &gatewayv2.Route{Host: "b/svc", Port: 80}}},
 		}),
 		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i4"), other),
 		testResource("extension.tsb.tetrate.io/v2/WasmExtension", testExtension, &extensionv2.WasmExtension{Url: "file:///a", ImagePullSecret: "cert"}),
+		{store.ResourceKey(workspace.Child("gatewaygroups", "g0")), nil},
 		{store.ResourceKey(workspace.Child("gatewaygroups", "g2")), nil},
 		{store.ResourceKey(workspace.Parent().Child("workspaces", "w2")), nil},
 	}
 	edits = append(edits, goodEgress(workspace)...)
 	for _, c := range []string{"c1", "c2"} {
 		edits = append(edits, testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", c), &tsbv2.Cluster{}))
-		edits = append(edits, goodFacts(c)...)
+		edits = append(append(edits, goodFacts(c)...), goodAsked(c)...)
 	}
 	return edits
 }
@@ -312,8 +317,22 @@ func probes() [][][]edit {
 			Name: "n2", Addresses: []string{"192.0.2.10"}, Ready: true,
 		}}}}}},
 		{{testResource("gateway.tsb.tetrate.io/v2/Group", group.Parent().Child("gatewaygroups", "g0"), &gatewayv2.Group{NamespaceSelector: only("*/a*")})}},
-		{{{store.ResourceKey(group.Parent().Child("gatewaygroups", "g0")), nil}}},
 		{{{store.FactKey("c1", "secret/a/cert"), nil}}},
+		{{{store.FactKey("c1", "secret/a/ca"), nil}}},
+		{{{store.FactKey("c1", "service/b/svc"), nil}}},
+		{{{store.FactKey("c1", "service/b/keys"), nil}}},
+		{{{store.FactKey("c1", "service/b/counter"), nil}}},
+		{{{store.FactKey("c1", "service/test/login"), &isthmusv1.Fact{Id: "service/test/login", Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{Namespace: "test", Name: "login"}}}}}},
+		{{{store.FactKey("c1", "service/test/login"), nil}}},
+		{
+			{{store.FactKey("c1", "workload/a/gw"), &isthmusv1.Fact{Id: "workload/a/gw", Fact: &isthmusv1.Fact_Workload{Workload: &isthmusv1.Workload{
+				Namespace: "a", Name: "gw", Labels: map[string]string{"app": "x", "g": "1"}, ServiceAccount: "sa", Ready: 1, Total: 1, Rejected: []string{"h.test is wrong"},
+			}}}}},
+			{{store.ResourceKey(group.Child("ingressgateways", "i2")), nil}},
+		},
+		{{{store.FactKey("c2", "node//n1"), &isthmusv1.Fact{Id: "node//n1", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{Name: "n1", Region: "r2", Ready: true}}}}}},
+		{{{store.FactKey("c1", "service/b/grants"), nil}}},
+		{{{store.FactKey("c1", "service/"+limiterNamespace+"/"+limiterName), nil}}},
 		{{{store.ResourceKey(testExtension), nil}}},
 		{gateway("i1", goodGateway("a", "h.test", 443)), gateway("i1", goodGateway("a", "h.test", 80))},
 		{
@@ -321,6 +340,31 @@ func probes() [][][]edit {
 			{{store.NamespaceClaimKey("*/a"), &store.Claim{Claimants: []store.Claimant{{Workspace: second, Since: 1}}}}},
 			{{store.NamespaceClaimKey("*/a"), nil}},
 		},
+		{
+			{testResource("api.tsb.tetrate.io/v2/Workspace", second, &tsbv2.Workspace{NamespaceSelector: only("*/b*")})},
+			{{store.NamespaceClaimKey("*/b*"), &store.Claim{Claimants: []store.Claimant{{Workspace: second, Since: 1}}}}},
+			{{store.NamespaceClaimKey("*/b*"), nil}},
+		},
+		{
+			{testResource("api.tsb.tetrate.io/v2/Workspace", second, &tsbv2.Workspace{NamespaceSelector: only("*/*")})},
+			{{store.NamespaceClaimKey("*/*"), &store.Claim{Claimants: []store.Claimant{{Workspace: second, Since: 1}}}}},
+			{{store.NamespaceClaimKey("*/*"), nil}},
+		},
+		{{testResource("gateway.tsb.tetrate.io/v2/Group", group.Parent().Child("gatewaygroups", "g0"), &gatewayv2.Group{NamespaceSelector: only("*/a")})}},
+		{{testResource("api.tsb.tetrate.io/v2/Organization", testOrg, &tsbv2.Organization{SystemNamespaces: []string{"a"}})}},
+		{{testResource("api.tsb.tetrate.io/v2/Organization", testOrg, &tsbv2.Organization{SystemNamespaces: []string{"b"}})}},
+		{
+			{
+				testResource("gateway.tsb.tetrate.io/v2/Group", second.Child("gatewaygroups", "g1"), &gatewayv2.Group{NamespaceSelector: only("*/c")}),
+				testResource("gateway.tsb.tetrate.io/v2/IngressGateway", second.Child("gatewaygroups", "g1").Child("ingressgateways", "i1"), goodGateway("c", "h.test", 80)),
+			},
+			{{store.HostClaimKey("h.test"), &store.Claim{Claimants: []store.Claimant{{Workspace: second, Since: 1}}}}},
+			{{store.HostClaimKey("h.test"), nil}},
+		},
+		{gateway("i0", &gatewayv2.IngressGateway{
+			WorkloadSelector: &typesv2.WorkloadSelector{Namespace: "a", Labels: map[string]string{"app": "x"}},
+			Tcp:              []*gatewayv2.TCPServer{{Name: "t", Port: 80, Hostname: "a.b.c", Route: &gatewayv2.Route{Host: "b/svc", Port: 80}}},
+		}), {{store.ResourceKey(group.Child("ingressgateways", "i0")), nil}}},
 		{
 			{testResource("api.tsb.tetrate.io/v2/Workspace", second, &tsbv2.Workspace{NamespaceSelector: only("*/b")})},
 			{{store.NamespaceClaimKey("*/b"), &store.Claim{Claimants: []store.Claimant{{Workspace: second, Since: 1}}}}},
