@@ -110,7 +110,7 @@ func TestSeeds(t *testing.T) {
 			conditions, renderer := full(offline.Snapshot(in))
 			objects := allObjects(renderer)
 			for _, w := range want {
-				if !strings.Contains(objects, "/"+w+" ") {
+				if !strings.Contains(objects, "/"+w) {
 					t.Errorf("there is no %s; conditions: %v", w, conditions)
 				}
 			}
