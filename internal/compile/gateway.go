@@ -321,6 +321,7 @@ func (s *scene) servers() []intent.Server {
 				return s.upstream(s.plan.Fields[i]+"."+at, field, u)
 			})
 			guard.Limits = s.limitsOf(i)
+			s.handOver(i, &guard)
 			srv.Guard = &guard
 		}
 	}

@@ -34,8 +34,19 @@ func guard(p *plan, s *server, out *output) (*intent.Guard, bool) {
 		return nil, open
 	}
 	g := &intent.Guard{JWT: tokens(s.authentication)}
-	if s.authentication.GetOidc() != nil {
-		say(s.field+".authentication.oidc", true)
+	if o := s.authentication.GetOidc(); o != nil {
+		g.SignIn = signIn(o, s.host)
+		if jwt := providerTokens(o, g.SignIn); jwt != nil {
+			g.JWT = jwt
+		}
+		if len(s.authentication.GetRules().GetJwt()) > 0 || s.authentication.GetJwt() != nil { //nolint:staticcheck // old input
+			// Who has only a token would be sent to sign in, and the tokens of who did would be strange to the rules.
+			open = false
+			out.say(p.FQN, no(reasonNotTranslated, s.field+".authentication.oidc", "Signing in beside rules for tokens is not translated; server %q is not exposed.", s.name))
+		}
+		if strings.HasPrefix(o.GetRedirectUri(), "http://") {
+			out.say(p.FQN, no(reasonCookies, s.field+".authentication.oidc.redirectUri", "Browsers send the cookies of signing in over https only, and come back over http with %q.", o.GetRedirectUri()))
+		}
 	}
 	if e := s.authorization.GetExternal(); e != nil {
 		g.External = external(e)
@@ -67,6 +78,9 @@ func unguarded(s *server, g *intent.Guard) string {
 				return "authentication.rules.jwt[" + itoa(i) + "].jwksUri"
 			}
 		}
+	}
+	if g.SignIn != nil && g.SignIn.TokenAt == nil {
+		return "authentication.oidc.provider.tokenEndpoint"
 	}
 	if g.External != nil && g.External.At == nil {
 		return "authorization.external.uri"
@@ -148,12 +162,21 @@ func accessRules(l *typesv2.Authorization_Local) *intent.AccessRules {
 // upstreams replaces each of the services that a guard asks. A service stands in a field of the message at.
 func upstreams(g *intent.Guard, each func(at, field string, u *intent.Upstream) *intent.Upstream) *intent.Guard {
 	out := *g
+	if g.SignIn != nil {
+		in := *g.SignIn
+		in.TokenAt = each("authentication.oidc.provider", "tokenEndpoint", in.TokenAt)
+		out.SignIn = &in
+	}
 	if g.JWT != nil {
 		jwt := *g.JWT
 		jwt.Issuers = slices.Clone(jwt.Issuers)
 		for i := range jwt.Issuers {
+			at := "authentication.rules.jwt[" + itoa(i) + "]"
+			if jwt.Issuers[i].SignIn {
+				at = "authentication.oidc.provider"
+			}
 			if u := jwt.Issuers[i].KeysAt; u != nil {
-				jwt.Issuers[i].KeysAt = each("authentication.rules.jwt["+itoa(i)+"]", "jwksUri", u)
+				jwt.Issuers[i].KeysAt = each(at, "jwksUri", u)
 			}
 		}
 		out.JWT = &jwt

@@ -44,6 +44,8 @@ const (
 	reasonNotHTTP2         = "PortNotHTTP2"
 	reasonSecretMissing    = "SecretMissing"
 	reasonSecretInvalid    = "SecretInvalid"
+	reasonSecretPending    = "SecretPending"
+	reasonSecretsUnmounted = "SecretsNotMounted"
 
 	reasonExtensionMissing   = "ExtensionMissing"
 	reasonExtensionForbidden = "ExtensionNotAllowed"
@@ -66,6 +68,7 @@ const (
 	reasonNetwork      = "NetworkMismatch"
 	reasonRejected     = "ProxyRejected"
 	reasonClientHidden = "ClientAddressHidden"
+	reasonCookies      = "CookiesNeedTLS"
 )
 
 // Reasons lists every reason that a condition can have, with what it means and what to do.
@@ -88,8 +91,10 @@ func Reasons() []Reason {
 		{Resolved, reasonUnknownService, "The cluster has no such service. Requests are answered with 503 until it exists."},
 		{Resolved, reasonUnknownPort, "The service has no such port, or several ports and none was chosen."},
 		{Resolved, reasonNotHTTP2, "The port of a service that is asked over gRPC does not say so, and Istio would speak HTTP/1.1 to it. Give the port of the Service a name that begins with grpc, or the appProtocol grpc. Until then every question fails."},
-		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer."},
-		{Resolved, reasonSecretInvalid, "The Secret holds no certificate, key or CA that Envoy takes. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer."},
+		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer. Where it is that of a client of a provider, requests for the host are answered with 403."},
+		{Resolved, reasonSecretInvalid, "The Secret holds no certificate, key or CA that Envoy takes. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer. Where it is that of a client of a provider, requests for the host are answered with 403."},
+		{Resolved, reasonSecretPending, "The Secret with which the gateway is a client of a provider is not in the gateway's pods yet. Requests for the host are answered with 403 until it is. If that lasts, the edge of the cluster does not run, or is older than the server."},
+		{Resolved, reasonSecretsUnmounted, "Signing in at a provider takes a gateway that is installed with install.tetrate.io: the client's secret comes to its pods in a volume, which these pods do not have. Requests for the host are answered with 403. Pods of an older version have the volume once they are replaced."},
 		{Resolved, reasonExtensionMissing, "The WasmExtension does not exist. Since it may be what decides who gets in, the HTTP servers of the gateway are not exposed until it does or is no longer attached."},
 		{Resolved, reasonUnknownCaller, "The workspace or group whose services may call the outside does not exist. Nobody may because of it."},
 		{Effective, reasonNoEgress, "The Service that calls of unknown hosts are sent to is not that of a gateway that lets calls out. They are refused until it is."},
@@ -108,6 +113,7 @@ func Reasons() []Reason {
 		{Effective, reasonNetwork, "The cluster's network is not the one that its Istio says (label topology.istio.io/network of istio-system). The network is left out of generated objects."},
 		{Effective, reasonRejected, "Envoy refuses the configuration, in its own words, and goes on with what it took last. It takes or refuses a port as a whole: until this is mended, changes of its other hosts have no effect either."},
 		{Effective, reasonClientHidden, "The gateway's Service hands connections from one node to another, which puts the node's address in the place of the client's: clients behind one node are counted as one, and an address is never met. Set externalTrafficPolicy: Local on the Service, or tell Istio how many proxies stand in front (numTrustedProxies)."},
+		{Effective, reasonCookies, "Browsers keep the cookies of somebody who signed in for https only. Let them come back with an https:// redirectUri; TLS may also end in front of the gateway."},
 	}
 }
 

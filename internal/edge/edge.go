@@ -96,7 +96,7 @@ func New(cfg Config) (*Edge, error) {
 		Dynamic: cfg.Dynamic, Resources: cfg.Resources, Manager: Manager, Log: cfg.Log, Report: e.report,
 		State: &apply.Secrets{Client: cfg.Dynamic, Namespace: cfg.Namespace, Name: "isthmus-bundle", Manager: Manager},
 	})
-	e.observer = newObserver(cfg.Dynamic, cfg.Namespace, cfg.Version)
+	e.observer = newObserver(cfg.Dynamic, cfg.Namespace, cfg.Version, cfg.Log)
 	return e, nil
 }
 
@@ -135,7 +135,9 @@ func (e *Edge) act(ctx context.Context) error {
 		istiod := &istiods{tokenFile: e.cfg.IstiodToken, server: "istiod." + e.cfg.Namespace + ".svc", port: 15012, roots: e.observer.meshRoots}
 		run("proxies", func(ctx context.Context) error { return e.observer.askProxies(ctx, istiod.ask, e.cfg.Log) })
 	}
+	e.observer.keeper.want(e.engine.Bundle())
 	if e.cfg.Installer != nil {
+		run("sign-in", func(ctx context.Context) error { return e.observer.keeper.run(ctx, e.observer.wait) })
 		run("installer", e.cfg.Installer)
 	}
 	<-ctx.Done()

@@ -1,9 +1,11 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -40,10 +42,11 @@ type observer struct {
 	// rejected is what gateways refuse, by "<namespace>/<pod>".
 	rejected map[string]string
 	patience *patience
+	keeper   *keeper
 }
 
 // newObserver starts nothing.
-func newObserver(client dynamic.Interface, istioNamespace, version string) *observer {
+func newObserver(client dynamic.Interface, istioNamespace, version string, log *slog.Logger) *observer {
 	o := &observer{istio: istioNamespace, version: version, wake: make(chan struct{}, 1), dirty: map[string]bool{}, gateways: map[string]map[string]bool{}}
 	o.patience = newPatience(func(id string, after time.Duration) {
 		time.AfterFunc(after, func() { o.lookAgain(id) })
@@ -60,6 +63,7 @@ func newObserver(client dynamic.Interface, istioNamespace, version string) *obse
 	o.nodes = watch(core("nodes"), apply.Scope{}, nodeItem)
 	o.configMaps = watch(core("configmaps"), apply.Scope{Namespace: istioNamespace}, configMapItem)
 	o.deployments = watch(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, apply.Scope{}, deploymentItem)
+	o.keeper = newKeeper(client, log, o.installed, func(secret string) { o.lookAgain("secret/" + secret) })
 	for _, kind := range secretTypes {
 		o.secrets = append(o.secrets, watch(core("secrets"), apply.Scope{Fields: "type=" + kind}, secretItem))
 	}
@@ -91,6 +95,7 @@ func (o *observer) seen(was, is any) {
 	}
 	before, _ := was.(*item)
 	after, _ := is.(*item)
+	o.tellKeeper(before, after)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := o.mark(before) + o.mark(after)
@@ -107,6 +112,33 @@ func (o *observer) seen(was, is any) {
 	case o.wake <- struct{}{}:
 	default:
 	}
+}
+
+// tellKeeper of a Secret, and of a Deployment of gateways that came or went.
+func (o *observer) tellKeeper(before, after *item) {
+	i := cmp.Or(after, before)
+	switch {
+	case i == nil:
+	case i.fact.GetSecret() != nil:
+		o.keeper.changed(i.Namespace, i.Name)
+	case (before == nil) != (after == nil) && i.deploy.isInstalled():
+		poke(o.keeper.wake)
+	}
+}
+
+// installed are the namespaces with gateways that the installer made.
+func (o *observer) installed() map[string]bool {
+	out := map[string]bool{}
+	for _, obj := range o.deployments.GetStore().List() {
+		if i, ok := obj.(*item); ok && i.deploy.isInstalled() {
+			out[i.Namespace] = true
+		}
+	}
+	return out
+}
+
+func (d *deployment) isInstalled() bool {
+	return d != nil && d.gateway != nil && d.gateway.labels["isthmus.dev/gateway"] != ""
 }
 
 // mark the facts of one object, and say how many.
@@ -287,7 +319,8 @@ func (o *observer) fact(id string) *isthmusv1.Fact {
 	case "service":
 		return o.service(namespace, factOf(o.services, rest))
 	case "secret":
-		return o.patience.report(id, secretFact(o.secret(rest), o.secret(rest+caSuffix)))
+		f := secretFact(o.secret(rest), o.secret(rest+caSuffix))
+		return o.patience.report(id, withClient(f, o.keeper.file(rest)))
 	case "workload":
 		return o.workload(namespace, name)
 	}

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func TestNothingIsReportedBeforeAllWasTaken(t *testing.T) {
 	if _, err := pods.Namespace("front").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	o := newObserver(cluster.Dynamic, "istio-system", "test")
+	o := newObserver(cluster.Dynamic, "istio-system", "test", slog.New(slog.DiscardHandler))
 	o.mu.Lock() // no event gets through
 	go o.run(t.Context())
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {

@@ -67,6 +67,7 @@ func (p *patience) waiting() []string {
 
 // worse says whether a Secret cannot do any more what it could before.
 func worse(before, now *isthmusv1.Secret) bool {
-	return now == nil && (before.GetProblem() == "" || before.GetCa()) ||
+	return now == nil && (before.GetProblem() == "" || before.GetCa() || before.GetClientFile() != "") ||
+		before.GetClientFile() != "" && now.GetClientProblem() != "" ||
 		before.GetProblem() == "" && now.GetProblem() != "" || before.GetCa() && !now.GetCa()
 }

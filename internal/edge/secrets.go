@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
@@ -47,6 +48,7 @@ func secretItem(u *unstructured.Unstructured) *item {
 	}
 	s.CaProblem = caProblem(data)
 	s.Ca = s.CaProblem == ""
+	_, s.ClientProblem = clientSecret(data)
 	i.fact = &isthmusv1.Fact{Id: "secret/" + i.Namespace + "/" + i.Name, Fact: &isthmusv1.Fact_Secret{Secret: s}}
 	return i
 }
@@ -235,10 +237,20 @@ func secretFact(own, ca *item) *isthmusv1.Fact {
 	}
 	out := &isthmusv1.Secret{
 		Namespace: s.GetNamespace(), Name: s.GetName(), Type: s.GetType(), Problem: s.GetProblem(), NotAfter: s.GetNotAfter(), DnsNames: s.GetDnsNames(),
-		Ca: other.GetCa(), CaProblem: other.GetCaProblem(),
+		Ca: other.GetCa(), CaProblem: other.GetCaProblem(), ClientProblem: s.GetClientProblem(),
 	}
 	if out.CaProblem != "" {
 		out.CaProblem = "in Secret " + other.GetName() + ": " + out.GetCaProblem()
 	}
 	return &isthmusv1.Fact{Id: own.fact.GetId(), Fact: &isthmusv1.Fact_Secret{Secret: out}}
+}
+
+// withClient adds to the fact about a Secret in which files gateways have it.
+func withClient(f *isthmusv1.Fact, file string) *isthmusv1.Fact {
+	if f == nil || file == "" || f.GetSecret().GetClientProblem() != "" {
+		return f
+	}
+	out := proto.CloneOf(f) // the fact is shared
+	out.GetSecret().ClientFile = file
+	return out
 }

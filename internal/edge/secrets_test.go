@@ -136,6 +136,7 @@ func TestSecretItem(t *testing.T) {
 	t.Run("Certificate", func(t *testing.T) {
 		want := &isthmusv1.Secret{
 			Namespace: "front", Name: "x", Type: "kubernetes.io/tls", NotAfter: 2_000_000_000, DnsNames: []string{"b.shop.test", "shop.test"}, CaProblem: noCA,
+			ClientProblem: "it has 2 keys and none of them is client-secret",
 		}
 		got := secretItem(secretObject("kubernetes.io/tls", data{"tls.crt": cert, "tls.key": key})).fact.GetSecret()
 		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {

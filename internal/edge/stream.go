@@ -177,6 +177,7 @@ func (c *conversation) listen() error {
 			}
 			if b != nil {
 				e.engine.Set(b)
+				e.observer.keeper.want(b)
 			}
 		case m.GetObservedAck() != nil:
 			c.mu.Lock()

@@ -230,7 +230,7 @@ func (c *cluster) rollOut() {
 
 var installed = []string{
 	"patch ingressgateways", // the finalizer
-	"create serviceaccounts", "create roles", "create rolebindings", "create services", "create deployments",
+	"create secrets", "create serviceaccounts", "create roles", "create rolebindings", "create services", "create deployments",
 	"create poddisruptionbudgets", "create horizontalpodautoscalers", "patch ingressgateways/status",
 }
 

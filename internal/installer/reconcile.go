@@ -123,6 +123,9 @@ func (in *Installer) install(ctx context.Context, gw *v1alpha1.Gateway, objects 
 	if inTheWay != nil {
 		return refused(&problem{"ForeignObject", foreignMessage(inTheWay)}), nil
 	}
+	if err := in.prepare(ctx, gw.Namespace); err != nil { // it can do all but sign in
+		in.log.WarnContext(ctx, "gateways of the namespace cannot sign in", "namespace", gw.Namespace, "error", err)
+	}
 	scaler := slices.ContainsFunc(objects, func(o object) bool { return o.gvr == autoscalers })
 	for i, o := range objects {
 		if o.gvr == deployments && scaler {

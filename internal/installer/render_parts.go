@@ -191,6 +191,7 @@ func (p *plan) podSpec() map[string]any {
 		// Five seconds more than the proxy drains, so that it ends by itself.
 		"terminationGracePeriodSeconds": int64(math.Ceil((p.drain + 5*time.Second).Seconds())),
 		"containers":                    []any{p.container()},
+		"volumes":                       []any{signInVolume()},
 	}
 	setAny(spec, "affinity", p.dep.Affinity)
 	setList(spec, "tolerations", p.dep.Tolerations)
@@ -220,6 +221,7 @@ func (p *plan) container() map[string]any {
 			"allowPrivilegeEscalation": false, "privileged": false, "readOnlyRootFilesystem": true, "runAsNonRoot": true,
 			"capabilities": map[string]any{"drop": []any{"ALL"}},
 		},
+		"volumeMounts": []any{signInVolumeMount()},
 	}
 	setAny(c, "resources", p.dep.Resources)
 	setAny(c, "securityContext", p.dep.ContainerSecurityContext)

@@ -4,13 +4,46 @@ import "time"
 
 // Guard is what stands before the routes of a server, for its host alone. Requests meet the parts in this order.
 type Guard struct {
-	JWT *JWT
+	// SignIn sends browsers to a provider; nil asks for no signing in.
+	SignIn *SignIn
+	JWT    *JWT
 	// External asks a service; nil for nobody.
 	External *External
 	// Rules decide in the gateway itself who may do what; nil lets everybody.
 	Rules *AccessRules
 	// Limits bound how many requests pass; nil lets all.
 	Limits *Limits
+}
+
+// SignInMount is where the pods of installed gateways have the secrets of clients, as Envoy reads them.
+const SignInMount = "/etc/isthmus/sign-in"
+
+// SignIn lets requests pass that carry the cookies of somebody who signed in at an OpenID Connect provider, and sends all
+// others there.
+type SignIn struct {
+	// File is the name, without an ending, of the files below SignInMount with the client's secret and the key of cookies.
+	// Empty is none, and then nobody passes.
+	File string
+	// Secret of the gateway's namespace that the files should have.
+	Secret   string
+	ClientID string
+	// AuthorizeURI is where browsers are sent, TokenURI what the gateway itself asks, at TokenAt.
+	AuthorizeURI, TokenURI string
+	TokenAt                *Upstream
+	// RedirectURI is where the provider sends them back to, and RedirectPath how it arrives here.
+	RedirectURI, RedirectPath string
+	SignoutPath               string
+	Scopes                    []string
+	// Basic sends the client's secret in a header, and not in the body.
+	Basic bool
+	// Refresh renews tokens that expire.
+	Refresh bool
+	// SameSite of cookies: STRICT, LAX, NONE, or empty for not saying it.
+	SameSite string
+	// Cookies is what the names of the cookies begin with.
+	Cookies string
+	// Host that browsers may be sent back to, "*.x" for all below x, and empty for any.
+	Host string
 }
 
 // JWT says which tokens are accepted. A request with a token that none of the issuers made is refused.
@@ -22,7 +55,9 @@ type JWT struct {
 
 // JWTIssuer is one maker of tokens.
 type JWTIssuer struct {
-	Issuer    string
+	Issuer string
+	// SignIn says that it is the provider where browsers sign in: its tokens are those that they got there.
+	SignIn    bool
 	Audiences []string
 	// Keys as a JWKS, or empty and KeysURI where they are published and KeysAt what to ask.
 	Keys    string

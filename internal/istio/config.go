@@ -103,6 +103,15 @@ func newDress(m intent.Metadata, workspace, group string, owners []resource.FQN)
 	return &dress{labels: join(labels, m.Labels), annotations: join(annotations, m.Annotations), owners: owners}
 }
 
+// with is the dress with one more annotation, which wins.
+func (d *dress) with(key, value string) *dress {
+	out := *d
+	out.annotations = slices.DeleteFunc(slices.Clone(d.annotations), func(p pair) bool { return p.key == key })
+	out.annotations = append(out.annotations, pair{key, value})
+	slices.SortFunc(out.annotations, func(a, b pair) int { return strings.Compare(a.key, b.key) })
+	return &out
+}
+
 // join adds to sorted pairs what a map has under other keys.
 func join(own []pair, more map[string]string) []pair {
 	if len(more) == 0 {

@@ -40,6 +40,10 @@ func renderGateway(g *intent.Gateway) []config {
 			continue // Istio refuses a VirtualService without a route
 		}
 		if f := guards(g, h); f != nil {
+			dress := dress
+			if names := signInSecrets(g, h.Host); names != "" {
+				dress = dress.with(signInAnnotation, names)
+			}
 			configs = append(configs, config{
 				apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter", namespace: g.Namespace, name: "guard-" + h.Name,
 				spec: f, wave: waveEnvoyFilter, dress: dress,

@@ -30,6 +30,9 @@ func guardOf(g *intent.Gateway, s *intent.Server) []httpFilter {
 	// The name is unique on the pods: a group owns its namespace, and a name of a gateway is unique in it.
 	suffix := "." + g.Name + "." + s.Name
 	var filters []httpFilter
+	if s.Guard.SignIn != nil {
+		filters = append(filters, signInFilter(s.Guard.SignIn, suffix))
+	}
 	if s.Guard.JWT != nil {
 		filters = append(filters, jwtFilter(s.Guard.JWT, suffix))
 	}

@@ -21,8 +21,12 @@ func jwtFilter(j *intent.JWT, suffix string) httpFilter {
 		name := "issuer-" + strconv.Itoa(i)
 		provider := jwtProvider(&j.Issuers[i])
 		if at := j.Issuers[i].KeysAt; at != nil {
-			name, cluster := upstreamCluster(at, "isthmus.keys-"+strconv.Itoa(i)+suffix)
-			if cluster != nil {
+			of := i
+			if j.Issuers[i].SignIn {
+				of = 0 // all of them are the provider
+			}
+			name, cluster := upstreamCluster(at, "isthmus.keys-"+strconv.Itoa(of)+suffix)
+			if cluster != nil && of == i {
 				f.clusters = append(f.clusters, cluster)
 			}
 			provider.Fields["remote_jwks"] = nested(

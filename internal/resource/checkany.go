@@ -69,6 +69,8 @@ func (c *checker) message(m protoreflect.Message, path string) {
 		c.authentication(m, path)
 	case *typesv2.JWT:
 		c.jwt(m, path)
+	case *typesv2.OIDC:
+		c.oidc(m, path)
 	case *typesv2.Authorization_External:
 		c.external(m, path)
 	case *typesv2.Authorization_Local:

@@ -33,6 +33,7 @@ type guarded interface {
 
 // guards checks what the parts of a guard say together.
 func (c *checker) guards(s guarded, path string) {
+	c.signIn(s, path)
 	a := s.GetAuthentication()
 	signedIn := a.GetOidc() != nil || a.GetJwt() != nil || len(a.GetRules().GetJwt()) > 0
 	for i, rule := range s.GetAuthorization().GetLocal().GetRules() {

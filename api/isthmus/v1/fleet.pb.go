@@ -1653,7 +1653,12 @@ type Secret struct {
 	// not_after is when the certificate expires, in seconds of Unix; 0 when there is none that can be read.
 	NotAfter int64 `protobuf:"varint,7,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
 	// dns_names that the certificate is for, sorted.
-	DnsNames      []string `protobuf:"bytes,8,rep,name=dns_names,json=dnsNames,proto3" json:"dns_names,omitempty"`
+	DnsNames []string `protobuf:"bytes,8,rep,name=dns_names,json=dnsNames,proto3" json:"dns_names,omitempty"`
+	// client_problem says why it is of no use as the secret of a client of an OpenID Connect provider; empty when it is.
+	ClientProblem string `protobuf:"bytes,9,opt,name=client_problem,json=clientProblem,proto3" json:"client_problem,omitempty"`
+	// client_file names the files with which the gateways of the namespace that Isthmus installed can use it as such; empty
+	// while they cannot.
+	ClientFile    string `protobuf:"bytes,10,opt,name=client_file,json=clientFile,proto3" json:"client_file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1742,6 +1747,20 @@ func (x *Secret) GetDnsNames() []string {
 		return x.DnsNames
 	}
 	return nil
+}
+
+func (x *Secret) GetClientProblem() string {
+	if x != nil {
+		return x.ClientProblem
+	}
+	return ""
+}
+
+func (x *Secret) GetClientFile() string {
+	if x != nil {
+		return x.ClientFile
+	}
+	return ""
 }
 
 type Node struct {
@@ -2070,7 +2089,7 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"PortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01B\x14\n" +
-	"\x12_forwarded_clients\"\xd1\x01\n" +
+	"\x12_forwarded_clients\"\x99\x02\n" +
 	"\x06Secret\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -2080,7 +2099,11 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\n" +
 	"ca_problem\x18\x06 \x01(\tR\tcaProblem\x12\x1b\n" +
 	"\tnot_after\x18\a \x01(\x03R\bnotAfter\x12\x1b\n" +
-	"\tdns_names\x18\b \x03(\tR\bdnsNames\"\x94\x01\n" +
+	"\tdns_names\x18\b \x03(\tR\bdnsNames\x12%\n" +
+	"\x0eclient_problem\x18\t \x01(\tR\rclientProblem\x12\x1f\n" +
+	"\vclient_file\x18\n" +
+	" \x01(\tR\n" +
+	"clientFile\"\x94\x01\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x16\n" +
