@@ -19,8 +19,10 @@ func signIn(o *typesv2.OIDC, host string) *intent.SignIn {
 	out := &intent.SignIn{
 		Secret: o.GetClientTokenSecret(), ClientID: o.GetClientId(),
 		AuthorizeURI: p.GetAuthorizationEndpoint(), TokenURI: p.GetTokenEndpoint(), TokenAt: upstream(p.GetTokenEndpoint(), p.GetTls(), tokenTimeout),
-		RedirectURI: o.GetRedirectUri(), RedirectPath: cmp.Or(o.GetRedirectPathMatcher(), pathOf(o.GetRedirectUri())),
-		SignoutPath: cmp.Or(o.GetSignoutPath(), "/signout"), Scopes: o.GetAuthScopes(),
+		// Envoy's own example asks for a header that does not exist.
+		RedirectURI:  strings.Replace(o.GetRedirectUri(), "%REQ(:x-forwarded-proto)%", "%REQ(x-forwarded-proto)%", 1),
+		RedirectPath: cmp.Or(o.GetRedirectPathMatcher(), pathOf(o.GetRedirectUri())),
+		SignoutPath:  cmp.Or(o.GetSignoutPath(), "/signout"), Scopes: o.GetAuthScopes(),
 		Basic: o.GetAuthType() == typesv2.OIDC_BASIC_AUTH, Refresh: o.UseRefreshToken == nil || o.GetUseRefreshToken(),
 		// Browsers do not tell the ports of a host apart. Servers of one client share who is signed in, others must not.
 		Cookies: "isthmus-" + shortHash(host+"/"+o.GetClientId()),

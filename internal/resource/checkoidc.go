@@ -97,7 +97,7 @@ func (c *checker) redirectURI(text, path string) *url.URL {
 	plain := requestScheme.ReplaceAllString(text, "https://")
 	plain = requestHost.ReplaceAllString(plain, "${1}request.invalid")
 	if strings.Contains(plain, "%") {
-		c.at(path, "%q has a '%%', which starts what Envoy replaces: only %%REQ(:x-forwarded-proto)%% and %%REQ(:authority)%% may be there, for scheme and host", text)
+		c.at(path, "%q has a '%%', which starts what Envoy replaces: only %%REQ(x-forwarded-proto)%% and %%REQ(:authority)%% may be there, for scheme and host", text)
 		return nil
 	}
 	u, err := url.Parse(plain)

@@ -67,13 +67,13 @@ func visit(field protoreflect.Name, m protoreflect.Message, f func(protoreflect.
 	})
 }
 
-// secrets are the names of the secrets that the configuration refers to, with the field that does.
+// secrets are the names of the secrets that Envoy asks for, with the field that refers to each. Those of files it reads itself.
 func (c configuration) secrets() map[string]protoreflect.Name {
 	found := map[string]protoreflect.Name{}
 	for _, resources := range c {
 		for _, r := range resources {
 			each(r.ProtoReflect(), func(field protoreflect.Name, m proto.Message) {
-				if s, ok := m.(*tlsv3.SdsSecretConfig); ok && s.GetSdsConfig() != nil {
+				if s, ok := m.(*tlsv3.SdsSecretConfig); ok && s.GetSdsConfig() != nil && s.GetSdsConfig().GetPathConfigSource() == nil {
 					found[s.Name] = field
 				}
 			})

@@ -87,7 +87,9 @@ type secretFact struct {
 	CAProblem string `json:"caProblem"`
 	NotAfter  any    `json:"notAfter"`
 
-	DNSNames []string `json:"dnsNames"`
+	DNSNames      []string `json:"dnsNames"`
+	ClientProblem string   `json:"clientProblem"`
+	ClientFile    string   `json:"clientFile"`
 }
 
 type nodeFact struct {

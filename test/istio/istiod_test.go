@@ -114,6 +114,7 @@ func (i *istiod) send(t *testing.T, p *model.Proxy) configuration {
 	}
 	i.generate(t, p, c, v3.ExtensionConfigurationType, extensionNames(listeners))
 	fetchModules(t, c)
+	mountSecrets(t, c)
 	wanted := c.secrets()
 	names := sets.String{}
 	for name, kind := range wanted {
