@@ -25,6 +25,7 @@ func New() *Compiler {
 		hostLayer(),
 		trafficLayer(),
 		outgoingLayer(),
+		frontLayer(),
 	})}
 }
 
@@ -50,6 +51,7 @@ func (c *Compiler) Run(s *store.Snapshot, changed []store.Key) *Result {
 			Gateways: map[intent.GatewayKey]*intent.Gateway{},
 			Hosts:    map[string]*intent.Host{},
 			Outgoing: map[intent.GatewayKey]*intent.Outgoing{},
+			Fronts:   map[intent.GatewayKey]*intent.Front{},
 		},
 		Conditions: make(map[resource.FQN][]resource.Condition, len(said)),
 	}
@@ -92,6 +94,9 @@ func (c *Compiler) collect(key string, d *intent.Delta) {
 	case "outgoing":
 		cluster, fqn, _ := strings.Cut(name, "/")
 		d.Outgoing[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Outgoing)
+	case "front":
+		cluster, fqn, _ := strings.Cut(name, "/")
+		d.Fronts[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Front)
 	}
 }
 

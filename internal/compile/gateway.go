@@ -63,6 +63,7 @@ func deriveGateway(r *Reads, unit string, out *output) {
 	gw.Egress = s.egress()
 	if ok && (len(gw.Servers) > 0 || gw.Egress != nil) {
 		out.put(intentGateways+unit, gw)
+		s.front(gw)
 	}
 	if c.Known {
 		s.checkServers()
@@ -187,8 +188,12 @@ func (s *scene) checkServers() {
 	}
 	for i, srv := range s.plan.Servers {
 		field := s.plan.Fields[i]
-		if len(s.services) > 0 {
+		switch {
+		case len(s.services) == 0:
+		case srv.Port != 0:
 			s.checkPort(field+".port", srv.Port)
+		case portOf(s.main, intent.MTLSPort) == nil:
+			s.say(no(reasonNoMTLSPort, field, "Service %q in namespace %q has no port %d: server %q cannot be called from within the mesh.", s.main.GetName(), s.plan.Namespace, intent.MTLSPort, srv.Name))
 		}
 	}
 }
@@ -221,7 +226,7 @@ func (s *scene) checkPort(field string, number uint32) {
 
 // resolve looks at the destinations of routes, and returns the hosts with what cannot be allowed replaced.
 func (s *scene) resolve() []intent.GatewayHost {
-	hosts, own := s.plan.Hosts, false
+	hosts, own := s.aim(s.plan.Hosts)
 	for _, ref := range s.plan.Refs {
 		// The gateway is placed only where its workspace owns its namespace.
 		if ref.Namespace == s.plan.Namespace || s.plan.Privileged || owns(s.r, s.plan.Workspace, s.cluster.Name, ref.Namespace) {
@@ -250,14 +255,14 @@ func refuse(h *intent.GatewayHost, ref destinationRef) {
 		route := &h.HTTP[ref.Index]
 		route.To, route.Rewrite = nil, nil
 		route.Direct = &intent.Direct{Status: 503}
-	case "pass":
+	case kindTLS:
 		h.Pass[ref.Index] = intent.Forward{}
-	case "tcp":
+	case kindTCP:
 		h.TCP[ref.Index] = intent.Forward{}
 	}
 }
 
-func isRefused(f intent.Forward) bool { return f.To.Host == "" }
+func isRefused(f intent.Forward) bool { return len(f.To) == 0 }
 
 // checkDestination says whether a service of the cluster exists and has the port.
 func (s *scene) checkDestination(ref destinationRef) {

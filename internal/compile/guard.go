@@ -26,8 +26,8 @@ func guard(p *plan, s *server, out *output) (*intent.Guard, bool) {
 		say(u.field, u.closes)
 	}
 	for _, t := range s.targets() {
-		if t.front {
-			say(t.field, true)
+		if t.tls != nil && t.tls.GetMode() != typesv2.ClientTLS_DISABLED {
+			say(t.field+".tls", true)
 		}
 	}
 	if !s.isHTTP() {

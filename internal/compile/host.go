@@ -5,11 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
-	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
-	"isthmus.dev/isthmus/internal/store"
 )
 
 const intentHosts = "u/intent/host/"
@@ -32,30 +29,25 @@ func hostLayer() *layer {
 }
 
 func deriveHost(r *Reads, host string, out *output) {
-	var exposed []exposure
-	offers := map[resource.FQN][]offered{}
-	for key, v := range r.prefix(exposePrefix(host)) {
-		switch v := v.(type) {
-		case exposure:
-			exposed = append(exposed, v)
-		case offered:
-			fqn := resource.FQN(strings.TrimSuffix(strings.TrimPrefix(key, exposePrefix(host)), "/"+v.Cluster))
-			offers[fqn] = append(offers[fqn], v)
-		}
-	}
+	exposed := exposures(r, host)
 	if len(exposed) == 0 {
 		return
 	}
-	kind := kindTCP
-	for _, e := range exposed {
-		if importance(e.Kind) > importance(kind) {
-			kind = e.Kind
-		}
+	offers := map[resource.FQN][]offered{}
+	for key, v := range r.prefix(offerPrefix(host)) {
+		o := v.(offered)
+		fqn := resource.FQN(strings.TrimSuffix(strings.TrimPrefix(key, offerPrefix(host)), "/"+o.Cluster))
+		offers[fqn] = append(offers[fqn], o)
 	}
+	kind := kindOf(exposed)
 	h := &intent.Host{
 		Host: host, Name: hostName(r, host),
 		Workspace: exposed[0].Workspace.Name(), Metadata: exposed[0].Metadata,
-		Failover: failoverOf(r, exposed[0].Workspace),
+	}
+	if i := slices.IndexFunc(exposed, func(e exposure) bool { return e.Failover != nil && e.Kind == kind }); i >= 0 {
+		h.Failover = *exposed[i].Failover
+	} else {
+		h.Failover = workspaceFailover(r, exposed[0].Workspace)
 	}
 	var all []offered
 	for _, e := range exposed {
@@ -67,6 +59,7 @@ func deriveHost(r *Reads, host string, out *output) {
 		h.Ports = mergePorts(h.Ports, hostPorts(e))
 		all = append(all, offers[e.FQN]...)
 	}
+	all = labelled(r, host, all)
 	for _, o := range all {
 		h.SubjectAltNames = append(h.SubjectAltNames, o.Identities...)
 	}
@@ -77,6 +70,26 @@ func deriveHost(r *Reads, host string, out *output) {
 		sayDNSCapture(r, h, out)
 	}
 	out.put(intentHosts+host, h)
+}
+
+// exposures of a host, in the order of the names of gateways.
+func exposures(r *Reads, host string) []exposure {
+	var all []exposure
+	for _, v := range r.prefix(exposePrefix(host)) {
+		all = append(all, v.(exposure))
+	}
+	return all
+}
+
+// kindOf is the kind in which a host is global.
+func kindOf(exposed []exposure) string {
+	kind := kindTCP
+	for _, e := range exposed {
+		if importance(e.Kind) > importance(kind) {
+			kind = e.Kind
+		}
+	}
+	return kind
 }
 
 // importance orders kinds: a host that gateways expose in several ways is global in the most useful one.
@@ -157,39 +170,4 @@ func sayDNSCapture(r *Reads, h *intent.Host, out *output) {
 			out.say(fqn, in(c.Name, no(reasonNoDNSCapture, "tcp", "TCP host %q cannot be called in the cluster: its sidecars do not answer DNS.", h.Host)))
 		}
 	}
-}
-
-// failoverOf is what the workspace's settings say, the first one in name order that says anything.
-func failoverOf(r *Reads, workspace resource.FQN) intent.Failover {
-	prefix := string(store.ChildPrefix(workspace, "settings"))
-	for _, v := range r.prefix(prefix) {
-		res, _ := v.(*resource.Resource)
-		if res == nil {
-			continue
-		}
-		spec, _ := res.Spec.(*tsbv2.WorkspaceSetting)
-		f := spec.GetFailoverSettings()
-		regions := f.GetRegionalFailover()
-		if len(regions) == 0 {
-			regions = spec.GetRegionalFailover() //nolint:staticcheck // old input
-		}
-		if f == nil && len(regions) == 0 {
-			continue
-		}
-		out := intent.Failover{Priority: f.GetFailoverPriority()}
-		for _, x := range regions {
-			out.Regions = append(out.Regions, intent.Region{From: x.GetFrom(), To: x.GetTo()})
-		}
-		if len(out.Priority) == 0 && f != nil {
-			switch f.GetTopologyChoice() {
-			case typesv2.FailoverSettings_NONE:
-				// The choice is NONE also when nobody chose; regions say that somebody wants an order.
-				out.Off = len(out.Regions) == 0 && f.GetAutomaticLoadBalancing() == nil
-			case typesv2.FailoverSettings_LOCALITY:
-				out.Priority = []string{"topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"}
-			}
-		}
-		return out
-	}
-	return intent.Failover{}
 }

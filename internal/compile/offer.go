@@ -27,7 +27,7 @@ func (s *scene) offer(configured bool) {
 		if configured && s.serves(e) {
 			o.Local, o.Remote = s.endpoints(e)
 		}
-		s.out.put(exposePrefix(e.Host)+string(s.plan.FQN)+"/"+s.cluster.Name, o)
+		s.out.put(offerPrefix(e.Host)+string(s.plan.FQN)+"/"+s.cluster.Name, o)
 	}
 }
 

@@ -33,6 +33,7 @@ type plan struct {
 	Fields, LimitFields []string
 	Hosts               []intent.GatewayHost
 	Refs                []destinationRef
+	Fronts              []fronted
 	// Exposed are the hosts that can be called from within the mesh.
 	Exposed  []exposure
 	Metadata intent.Metadata
@@ -47,9 +48,8 @@ type destinationRef struct {
 	// Service is its name, empty when the destination is no service of a cluster.
 	Service string
 	Port    uint32
-	Server  string
 	Host    int
-	// Kind is "http", "pass" or "tcp"; Index counts in that list of the host.
+	// Kind is that of the server; Index counts in the list of such routes of the host.
 	Kind  string
 	Index int
 }
@@ -63,6 +63,8 @@ type exposure struct {
 	// Ports of passthrough and TCP hosts.
 	Ports    []uint32
 	Metadata intent.Metadata
+	// Failover that the gateway wants of callers, nil when it says nothing.
+	Failover *intent.Failover
 }
 
 // Kinds of exposures, in the order in which they win.
@@ -72,9 +74,14 @@ const (
 	kindTCP  = "tcp"
 )
 
+// setsPrefix is where the choices of clusters are that gateways in front of a host make.
+func setsPrefix(host string) string { return "u/sets/" + host + "/" }
+
 func placePrefix(cluster string) string { return "u/place/" + cluster + "/" }
 
 func exposePrefix(host string) string { return "u/expose/" + host + "/" }
+
+func offerPrefix(host string) string { return "u/offer/" + host + "/" }
 
 // placementLayer decides which servers of a gateway hold, and in which clusters.
 func placementLayer() *layer {
@@ -122,6 +129,13 @@ func derivePlacement(r *Reads, unit string, out *output) {
 	for _, e := range p.Exposed {
 		out.put(exposePrefix(e.Host)+string(fqn), e)
 	}
+	for _, f := range p.Fronts {
+		for _, s := range f.Sets {
+			if s.Name != "" && !s.single() {
+				out.put(setsPrefix(f.Host)+string(fqn)+"/"+s.Name, s.clusterSet)
+			}
+		}
+	}
 	place(r, p, selectorPatterns(group.GetNamespaceSelector().GetNames()), out)
 }
 
@@ -141,11 +155,25 @@ func admit(r *Reads, p *plan, spec gatewaySpec, out *output) []*server {
 			out.say(p.FQN, no(reasonReservedPort, s.field+".port", "Port %d of server %q is reserved for calls from within the mesh.", s.port, s.name))
 			continue
 		}
-		if owner := hostOwner(r, s.host); owner != p.Workspace {
-			out.say(p.FQN, no(reasonHostTaken, s.field+".hostname", "Host %q already belongs to %q.", s.host, owner))
-			continue
+		if s.front {
+			if owner := claimant(r, frontClaimPrefix(s.host)); owner != p.Workspace {
+				out.say(p.FQN, no(reasonHostTaken, s.field+".hostname", "Gateways of %q are already in front of host %q.", owner, s.host))
+				continue
+			}
+			if strings.Contains(s.host, "*") {
+				out.say(p.FQN, no(reasonNotGlobal, s.field+".hostname", "Host %q has a wildcard: it is not exposed, because gateways of clusters cannot be called by it.", s.host))
+				continue
+			}
+			for _, t := range s.targets() {
+				checkClusters(r, p.FQN, t, out)
+			}
+		} else {
+			if owner := claimant(r, hostClaimPrefix(s.host)); owner != p.Workspace {
+				out.say(p.FQN, no(reasonHostTaken, s.field+".hostname", "Host %q already belongs to %q.", s.host, owner))
+				continue
+			}
+			expose(p, s, out)
 		}
-		expose(p, s, out)
 		if c, conflict := conflictOf(r, p, s, i); conflict {
 			out.say(p.FQN, c)
 			continue
@@ -160,10 +188,10 @@ func admit(r *Reads, p *plan, spec gatewaySpec, out *output) []*server {
 	return admitted
 }
 
-// hostOwner is the workspace that exposed a host first.
-func hostOwner(r *Reads, host string) resource.FQN {
+// claimant is the workspace that asked first for what a claim is about.
+func claimant(r *Reads, prefix string) resource.FQN {
 	var best rank
-	for _, v := range r.prefix(hostClaimPrefix(host)) {
+	for _, v := range r.prefix(prefix) {
 		if at := v.(rank); best.FQN == "" || at.before(best) {
 			best = at
 		}
@@ -210,7 +238,27 @@ func conflictOf(r *Reads, p *plan, s *server, order int) (resource.Condition, bo
 	if l := first(listenerHostKey(group, p.Namespace, s.port, s.host)); l != nil {
 		return say(l, "has the same port and host")
 	}
+	if s.front && s.port == 0 {
+		if by := exposedOn(r, p, s.host); by != "" {
+			return no(reasonServerConflict, s.field, "Server %q (host %q) is left out: %q exposes the host to callers within the mesh on the same pods.", s.name, s.host, by), true
+		}
+	}
 	return resource.Condition{}, false
+}
+
+// exposedOn is the first gateway that exposes a host on the pods of the plan.
+func exposedOn(r *Reads, p *plan, host string) resource.FQN {
+	for key := range r.prefix(hostClaimPrefix(host)) {
+		fqn := resource.FQN(strings.TrimPrefix(key, hostClaimPrefix(host)))
+		if fqn.Parent() != p.FQN.Parent() {
+			continue // other groups have other namespaces
+		}
+		spec, _ := specOf(r, fqn).(gatewaySpec)
+		if w := spec.GetWorkloadSelector(); w.GetNamespace() == p.Namespace && samePods(w.GetLabels(), p.Labels) {
+			return fqn
+		}
+	}
+	return ""
 }
 
 // samePods says whether pods that one selector matches are all matched by the other.
@@ -245,17 +293,24 @@ func expose(p *plan, s *server, out *output) {
 		if e.Host != s.host {
 			continue
 		}
+		if e.Failover == nil {
+			e.Failover = serverFailover(s.failover)
+		}
 		if e.Kind != kind {
 			out.say(p.FQN, no(reasonNotGlobal, s.field, "Host %q is global as a host of kind %q; server %q is exposed at the gateway only.", s.host, e.Kind, s.name))
-		} else if kind != kindHTTP && !slices.Contains(e.Ports, s.port) {
-			e.Ports = append(e.Ports, s.port)
+		} else if port := s.callPort(); kind != kindHTTP && port != 0 && !slices.Contains(e.Ports, port) {
+			e.Ports = append(e.Ports, port)
 			slices.Sort(e.Ports)
 		}
 		return
 	}
-	e := exposure{Host: s.host, FQN: p.FQN, Workspace: p.Workspace, Kind: kind, Metadata: p.Metadata}
+	e := exposure{Host: s.host, FQN: p.FQN, Workspace: p.Workspace, Kind: kind, Metadata: p.Metadata, Failover: serverFailover(s.failover)}
 	if kind != kindHTTP {
-		e.Ports = []uint32{s.port}
+		if s.callPort() == 0 {
+			out.say(p.FQN, no(reasonNotGlobal, s.field+".port", "Server %q says no port, and neither does its destination: host %q cannot be called from within the mesh.", s.name, s.host))
+			return
+		}
+		e.Ports = []uint32{s.callPort()}
 	}
 	p.Exposed = append(p.Exposed, e)
 }
@@ -318,8 +373,12 @@ func fillPlan(p *plan, admitted []*server, out *output) {
 	byHost := map[string]int{}
 	for _, s := range admitted {
 		p.Fields, p.LimitFields = append(p.Fields, s.field), append(p.LimitFields, s.limitField)
+		name := s.name
+		if s.front && s.port == 0 {
+			name += "-internal" // an external one may have the same name
+		}
 		p.Servers = append(p.Servers, intent.Server{
-			Name: s.name, Port: s.port, Protocol: s.protocol, Host: s.host,
+			Name: name, Port: s.port, Protocol: s.protocol, Host: s.host,
 			TLS: serverTLS(s.tls), Internal: internal[s.host] == s, Guard: s.guard,
 		})
 		i, ok := byHost[s.host]
@@ -328,27 +387,40 @@ func fillPlan(p *plan, admitted []*server, out *output) {
 			byHost[s.host] = i
 			p.Hosts = append(p.Hosts, intent.GatewayHost{Host: s.host})
 		}
-		ports := []uint32{s.port}
+		var ports []uint32
+		if s.port != 0 {
+			ports = append(ports, s.port)
+		}
 		if internal[s.host] == s {
 			ports = append(ports, intent.MTLSPort)
 		}
-		addRoutes(p, i, s, ports, out)
+		addRoutes(p, i, s, name, ports, out)
 	}
 }
 
-// internalServers picks, for each host, the server at which calls from within the mesh end: the first one that forwards
-// anything, so that one which only redirects to HTTPS does not win. What is passed through has none.
+// internalServers picks, for each host, the server at which calls from within the mesh end: one that is for nothing else,
+// or the first one that forwards anything, so that one which only redirects to HTTPS does not win. What is passed through
+// has none, and neither have servers for clients in front of clusters.
 func internalServers(admitted []*server) map[string]*server {
 	picked := map[string]*server{}
 	for _, s := range admitted {
-		if s.protocol == intent.Passthrough || strings.Contains(s.host, "*") {
+		if s.protocol == intent.Passthrough || strings.Contains(s.host, "*") || s.front && s.port != 0 {
 			continue
 		}
-		if was := picked[s.host]; was == nil || !forwards(was) && forwards(s) {
+		was := picked[s.host]
+		if was == nil || was.port != 0 && (s.port == 0 || !forwards(was) && forwards(s)) {
 			picked[s.host] = s
 		}
 	}
 	return picked
+}
+
+// callPort is the port of a TCP or TLS host that callers in the mesh use.
+func (s *server) callPort() uint32 {
+	if s.port == 0 && s.to != nil {
+		return s.to.service.GetPort()
+	}
+	return s.port
 }
 
 func forwards(s *server) bool {

@@ -42,6 +42,7 @@ const (
 	reasonUnknownService   = "UnknownService"
 	reasonUnknownPort      = "UnknownPort"
 	reasonNotHTTP2         = "PortNotHTTP2"
+	reasonUnknownCluster   = "UnknownCluster"
 	reasonSecretMissing    = "SecretMissing"
 	reasonSecretInvalid    = "SecretInvalid"
 	reasonSecretPending    = "SecretPending"
@@ -63,6 +64,7 @@ const (
 	reasonAmbiguous    = "AmbiguousService"
 	reasonNoAddress    = "NoAddress"
 	reasonNotGlobal    = "NotGlobal"
+	reasonNoBackend    = "NoBackend"
 	reasonNoDNSCapture = "NoDNSCapture"
 	reasonRoot         = "RootMismatch"
 	reasonNetwork      = "NetworkMismatch"
@@ -90,6 +92,7 @@ func Reasons() []Reason {
 		{Supported, reasonInvalidMetadata, "The label or annotation cannot stand on a Kubernetes object, or belongs to Isthmus, and is left out."},
 		{Resolved, reasonUnknownService, "The cluster has no such service. Requests are answered with 503 until it exists."},
 		{Resolved, reasonUnknownPort, "The service has no such port, or several ports and none was chosen."},
+		{Resolved, reasonUnknownCluster, "The organization has no cluster with the name. Requests that are sent there are answered with 503 until it has."},
 		{Resolved, reasonNotHTTP2, "The port of a service that is asked over gRPC does not say so, and Istio would speak HTTP/1.1 to it. Give the port of the Service a name that begins with grpc, or the appProtocol grpc. Until then every question fails."},
 		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer. Where it is that of a client of a provider, requests for the host are answered with 403."},
 		{Resolved, reasonSecretInvalid, "The Secret holds no certificate, key or CA that Envoy takes. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer. Where it is that of a client of a provider, requests for the host are answered with 403."},
@@ -108,6 +111,7 @@ func Reasons() []Reason {
 		{Effective, reasonAmbiguous, "Several Services select the gateway's pods and send the same port to different target ports. Istio uses one of them."},
 		{Effective, reasonNoAddress, "The gateway's Service has no address that can be called from other clusters (yet)."},
 		{Effective, reasonNotGlobal, "The host cannot be called by name from within the mesh, because of a wildcard or because another gateway of the host has another kind of server. It is exposed at the gateway only."},
+		{Effective, reasonNoBackend, "The gateway leads to a host that no gateway exposes in the clusters that it may call, or exposes in another way. Requests are answered with 503, connections are closed, until one does."},
 		{Effective, reasonNoDNSCapture, "Calling a TCP host from within the mesh takes an address of its own, which clients only find with Istio's DNS capture. It is not on in the cluster."},
 		{Effective, reasonRoot, "The meshes of two clusters have different root certificates, so that calls between them are refused. Give both an issuer below one root."},
 		{Effective, reasonNetwork, "The cluster's network is not the one that its Istio says (label topology.istio.io/network of istio-system). The network is left out of generated objects."},

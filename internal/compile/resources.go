@@ -93,7 +93,10 @@ type cluster struct {
 	// ForwardedClients: proxies in front of gateways tell them who the client is.
 	ForwardedClients bool
 	// Network is empty unless Istio and the resource agree on it.
-	Network  string
+	Network string
+	// Declared is the network that the resource says.
+	Declared string
+	Labels   map[string]string
 	Locality string
 }
 
@@ -104,7 +107,7 @@ const (
 )
 
 func deriveCluster(r *Reads, fqn resource.FQN, spec *tsbv2.Cluster, out *output) {
-	c := cluster{Name: fqn.Name(), Organization: fqn.Parent()}
+	c := cluster{Name: fqn.Name(), Organization: fqn.Parent(), Declared: spec.GetNetwork(), Labels: spec.GetLabels()}
 	f, _ := r.get(string(store.FactKey(c.Name, "mesh//"))).(*isthmusv1.Fact)
 	mesh := f.GetMesh()
 	c.Known = mesh != nil
@@ -163,16 +166,21 @@ func listenerClassKey(group resource.FQN, ns string, port uint32, class string) 
 	return "u/listen/" + string(group) + "/" + ns + "/" + itoa(port) + "/class/" + class + "/"
 }
 
-func hostClaimPrefix(host string) string { return "u/hostclaim/" + host + "/" }
-func dashPrefix(dashed string) string    { return "u/dash/" + dashed + "/" }
+func hostClaimPrefix(host string) string  { return "u/hostclaim/" + host + "/" }
+func frontClaimPrefix(host string) string { return "u/frontclaim/" + host + "/" }
+func dashPrefix(dashed string) string     { return "u/dash/" + dashed + "/" }
 
 // indexGateway says which hosts and ports a gateway asks for.
 func indexGateway(r *Reads, fqn resource.FQN, spec gatewaySpec, out *output) {
 	group, workspace := fqn.Parent(), fqn.Ancestor("workspaces")
 	ns, labels := spec.GetWorkloadSelector().GetNamespace(), spec.GetWorkloadSelector().GetLabels()
 	for i, s := range servers(spec) {
-		at := rank{since(r, store.HostClaimKey(s.host), workspace), workspace}
-		out.put(hostClaimPrefix(s.host)+string(fqn), at)
+		claim, index := store.HostClaimKey(s.host), hostClaimPrefix(s.host)
+		if s.front {
+			claim, index = store.FrontClaimKey(s.host), frontClaimPrefix(s.host)
+		}
+		at := rank{since(r, claim, workspace), workspace}
+		out.put(index+string(fqn), at)
 		out.put(dashPrefix(dashed(s.host))+s.host+"/"+string(fqn), rank{Since: at.Since})
 		var l any = listener{FQN: fqn, Server: s.name, Order: i, Labels: labels}
 		// Of several servers under one key the first one stays.

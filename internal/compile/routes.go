@@ -34,39 +34,46 @@ func serverTLS(t *typesv2.ServerTLS) *intent.TLS {
 }
 
 // addRoutes adds what a server does with requests to its host in the plan.
-func addRoutes(p *plan, host int, s *server, ports []uint32, out *output) {
+func addRoutes(p *plan, host int, s *server, name string, ports []uint32, out *output) {
 	h := &p.Hosts[host]
 	h.HTTP, p.Refs = slices.Grow(h.HTTP, len(s.rules)), slices.Grow(p.Refs, len(s.rules)+1)
 	shared := cors(s.cors)
 	for i := range s.rules {
 		r := &s.rules[i]
 		route := httpRoute(p, r, out)
-		route.Name = p.FQN.Name() + "-" + s.name + "-" + itoa(i)
+		route.Name = p.FQN.Name() + "-" + name + "-" + itoa(i)
 		route.Ports = ports
 		if route.CORS = shared; r.cors != nil {
 			route.CORS = cors(r.cors)
 		}
 		if r.to != nil {
-			d, ref := destination(r.to.service)
-			ref.Field, ref.Server, ref.Host, ref.Kind, ref.Index = r.to.field, s.name, host, kindHTTP, len(h.HTTP)
-			route.To = &d
-			p.Refs = append(p.Refs, ref)
+			route.To = p.lead(s, r.to, destinationRef{Host: host, Kind: kindHTTP, Index: len(h.HTTP)})
 		}
 		h.HTTP = append(h.HTTP, route)
 	}
 	if s.to == nil {
 		return
 	}
-	d, ref := destination(s.to.service)
-	ref.Field, ref.Server, ref.Host, ref.Kind, ref.Index = s.to.field, s.name, host, kindTCP, len(h.TCP)
-	f := intent.Forward{Ports: ports, To: d}
 	if s.protocol == intent.Passthrough {
-		ref.Kind, ref.Index = "pass", len(h.Pass)
-		h.Pass = append(h.Pass, f)
-	} else {
-		h.TCP = append(h.TCP, f)
+		to := p.lead(s, s.to, destinationRef{Host: host, Kind: kindTLS, Index: len(h.Pass)})
+		h.Pass = append(h.Pass, intent.Forward{Ports: ports, To: to})
+		return
 	}
+	to := p.lead(s, s.to, destinationRef{Host: host, Kind: kindTCP, Index: len(h.TCP)})
+	h.TCP = append(h.TCP, intent.Forward{Ports: ports, To: to})
+}
+
+// lead is where a target of a server leads to. What it refers to is noted in the plan with the place where it stands.
+func (p *plan) lead(s *server, t *target, at destinationRef) []intent.Share {
+	if t.front {
+		f := fronted{Field: t.field, Host: s.host, Kind: at.Kind, At: at.Host, Index: at.Index, Sets: sets(t), Failover: serverFailover(s.failover)}
+		p.Fronts = append(p.Fronts, f)
+		return f.shares(s.port)
+	}
+	d, ref := destination(t.service)
+	ref.Field, ref.Host, ref.Kind, ref.Index = t.field, at.Host, at.Kind, at.Index
 	p.Refs = append(p.Refs, ref)
+	return intent.All(d)
 }
 
 // destination reads "<namespace>/<service>". Short names of services become full ones; the name of another

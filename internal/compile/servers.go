@@ -37,6 +37,8 @@ type server struct {
 	port     uint32
 	protocol intent.Protocol
 	tls      *typesv2.ServerTLS
+	// front says that the server exposes nothing, and leads to the gateways of clusters that expose its host.
+	front bool
 
 	// rules of HTTP servers; cors is theirs when they have none of their own.
 	rules []rule
@@ -88,10 +90,11 @@ type target struct {
 
 // class of protocols: servers of different ones cannot share a port, and of plain TCP there is one per port.
 func (s *server) class() string {
-	switch s.protocol {
-	case intent.HTTP:
+	switch {
+	case s.port == 0: // called on port 15443
+	case s.protocol == intent.HTTP:
 		return "http"
-	case intent.TCP:
+	case s.protocol == intent.TCP:
 		return "tcp"
 	}
 	return "tls"
@@ -187,6 +190,7 @@ func oldGuards(s *server, h *gatewayv2.HttpServer) {
 func tier1Servers(spec *gatewayv2.Tier1Gateway) []*server {
 	var all []*server
 	add := func(s *server, clusters []*gatewayv2.ClusterDestination) *server {
+		s.front = true
 		s.to = &target{field: s.field + ".clusters", front: true, clusters: clusters}
 		all = append(all, s)
 		return s
@@ -230,6 +234,11 @@ func (s *server) forwardAll() {
 
 func unifiedServers(spec *gatewayv2.Gateway) []*server {
 	var all []*server
+	add := func(s *server) {
+		s.front = resource.Fronts(spec)
+		s.refuse("failoverSettings.automaticLoadBalancing", s.failover.GetAutomaticLoadBalancing() != nil, false)
+		all = append(all, s)
+	}
 	for i, h := range spec.GetHttp() {
 		s := &server{
 			field: "http[" + itoa(i) + "]", name: h.GetName(), host: hostOf(h), port: h.GetPort(),
@@ -243,19 +252,20 @@ func unifiedServers(spec *gatewayv2.Gateway) []*server {
 		for j, r := range h.GetRouting().GetRules() {
 			s.rules = append(s.rules, unifiedRule(s, r, "routing.rules["+itoa(j)+"]"))
 		}
-		all = append(all, s)
+		add(s)
 	}
 	for i, t := range spec.GetTls() {
 		s := &server{field: "tls[" + itoa(i) + "]", name: t.GetName(), host: hostOf(t), port: t.GetPort(), protocol: intent.Passthrough, failover: t.GetFailoverSettings()}
 		s.to = unifiedTarget(t.GetRoute(), s.field+".route")
-		all = append(all, s)
+		add(s)
 	}
 	for i, t := range spec.GetTcp() {
 		s := &server{field: "tcp[" + itoa(i) + "]", name: t.GetName(), host: hostOf(t), port: t.GetPort(), failover: t.GetFailoverSettings()}
 		s.refuse("trafficMode", t.GetTrafficMode() == gatewayv2.TrafficMode_EGRESS, true)
 		s.terminates(t.GetTls(), intent.TCP, intent.TCPTLS)
+		s.refuse("trafficMode", t.GetTrafficMode() == gatewayv2.TrafficMode_EGRESS, true)
 		s.to = unifiedTarget(t.GetRoute(), s.field+".route")
-		all = append(all, s)
+		add(s)
 	}
 	return all
 }

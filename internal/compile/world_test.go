@@ -33,7 +33,7 @@ func editGen() *rapid.Generator[edit] {
 	return rapid.Custom(func(t *rapid.T) edit {
 		var e edit
 		remove := 5 // one in so many
-		switch rapid.IntRange(0, 20).Draw(t, "what") {
+		switch rapid.IntRange(0, 22).Draw(t, "what") {
 		case 0:
 			e = drawOrganization(t)
 		case 1:
@@ -57,6 +57,8 @@ func editGen() *rapid.Generator[edit] {
 			e = drawEgress(t)
 		case 13, 14:
 			e = drawTraffic(t)
+		case 15, 16:
+			e = drawFront(t)
 		default:
 			e = drawFact(t)
 		}
@@ -84,7 +86,7 @@ func drawOrganization(t *rapid.T) edit {
 
 func drawCluster(t *rapid.T) edit {
 	return testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", one(t, "cluster", "c1", "c2")),
-		&tsbv2.Cluster{Network: one(t, "network", "", "n1"), TrustDomain: one(t, "domain", "", "td")})
+		&tsbv2.Cluster{Network: one(t, "network", "", "n1"), Labels: map[string]string{"zone": one(t, "zone", "x", "y")}, TrustDomain: one(t, "domain", "", "td")})
 }
 
 func drawPatterns(t *rapid.T) *typesv2.NamespaceSelector {
@@ -165,7 +167,7 @@ func drawExtension(t *rapid.T) edit {
 }
 
 func drawClaim(t *rapid.T) edit {
-	key := one(t, "claim", store.HostClaimKey("h.test"), store.HostClaimKey("a-b.c"), store.HostClaimKey("a.b.c"), store.NamespaceClaimKey("*/a"), store.NamespaceClaimKey("c1/*"))
+	key := one(t, "claim", store.HostClaimKey("h.test"), store.HostClaimKey("a-b.c"), store.HostClaimKey("a.b.c"), store.FrontClaimKey("h.test"), store.NamespaceClaimKey("*/a"), store.NamespaceClaimKey("c1/*"))
 	return edit{key, &store.Claim{Claimants: []store.Claimant{{Workspace: workspaceFQN(t), Since: int64(rapid.IntRange(1, 3).Draw(t, "since"))}}}}
 }
 
@@ -249,6 +251,9 @@ func goodWorld() []edit {
 		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i4"), other),
 		testResource("extension.tsb.tetrate.io/v2/WasmExtension", testExtension, &extensionv2.WasmExtension{Url: "file:///a", ImagePullSecret: "cert"}),
 		{store.ResourceKey(workspace.Child("gatewaygroups", "g0")), nil},
+		testResource("gateway.tsb.tetrate.io/v2/Tier1Gateway", group.Child("tier1gateways", "t1"), goodFront()),
+		{store.ResourceKey(group.Child("unifiedgateways", "t1")), nil},
+		{store.ResourceKey(group.Child("unifiedgateways", "t2")), nil},
 		{store.ResourceKey(workspace.Child("gatewaygroups", "g2")), nil},
 		{store.ResourceKey(workspace.Parent().Child("workspaces", "w2")), nil},
 	}
@@ -310,7 +315,7 @@ func probes() [][][]edit {
 	root := func(cluster, sum string) []edit {
 		return []edit{{store.FactKey(cluster, "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{RootSha256: sum}}}}}
 	}
-	return append(egressProbes(), [][][]edit{
+	return append(append(egressProbes(), frontProbes()...), [][][]edit{
 		{root("c1", "x"), root("c2", "y"), root("c1", "y")},
 		{{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}}},
 		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{

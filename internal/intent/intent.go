@@ -28,6 +28,8 @@ type Delta struct {
 	Hosts map[string]*Host
 	// Outgoing by cluster and resource.
 	Outgoing map[GatewayKey]*Outgoing
+	// Fronts by the key of their gateway.
+	Fronts map[GatewayKey]*Front
 }
 
 // GatewayKey names a gateway in one cluster.
@@ -124,17 +126,28 @@ type GatewayHost struct {
 	Ports []uint32
 }
 
-// Forward sends what arrives on ports to one destination.
+// Forward sends what arrives on ports somewhere.
 type Forward struct {
 	Ports []uint32
-	To    Destination
+	To    []Share
 }
 
-// Destination is a service.
+// Share is a destination with its part of the traffic; the weights of all add up to 100.
+type Share struct {
+	Destination
+	Weight uint32
+}
+
+// All sends everything to one destination.
+func All(d Destination) []Share { return []Share{{d, 100}} }
+
+// Destination is a service, or a global host.
 type Destination struct {
 	Host string
 	// Port is 0 when the service has one.
 	Port uint32
+	// Subset of the endpoints, named as in the Front of the gateway; empty for all.
+	Subset string
 }
 
 // HTTPRoute is one rule: the first one that matches wins.
@@ -153,7 +166,7 @@ type HTTPRoute struct {
 	// NoExternal lets requests pass without asking the external authorizer of the server's Guard.
 	NoExternal bool
 	// One of these.
-	To       *Destination
+	To       []Share
 	Redirect *Redirect
 	Direct   *Direct
 }
@@ -236,6 +249,9 @@ func (h *Host) FormFor(c *Cluster) (key string, form *Form) {
 		return c.Name, f
 	}
 	key = ClassForm(c.Class)
+	if _, ok := h.Forms[key]; !ok {
+		key = ClassForm("") // nothing about the host is particular to the class
+	}
 	return key, h.Forms[key]
 }
 

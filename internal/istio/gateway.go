@@ -11,7 +11,7 @@ import (
 func renderGateway(g *intent.Gateway) []config {
 	spec := &networking.Gateway{Selector: g.Selector, Servers: make([]*networking.Server, 0, 2*len(g.Servers))}
 	for _, s := range g.Servers {
-		if !s.Closed {
+		if !s.Closed && s.Port != 0 {
 			spec.Servers = append(spec.Servers, gatewayServer(g, s))
 		}
 		if s.Internal {
@@ -145,12 +145,16 @@ func virtualService(g *intent.Gateway, h *intent.GatewayHost) *networking.Virtua
 	return vs
 }
 
-func routeTo(d intent.Destination) []*networking.RouteDestination {
-	return []*networking.RouteDestination{{Destination: destination(d), Weight: 100}}
+func routeTo(shares []intent.Share) []*networking.RouteDestination {
+	out := make([]*networking.RouteDestination, len(shares))
+	for i, s := range shares {
+		out[i] = &networking.RouteDestination{Destination: destination(s.Destination), Weight: int32(s.Weight)}
+	}
+	return out
 }
 
 func destination(d intent.Destination) *networking.Destination {
-	out := &networking.Destination{Host: d.Host}
+	out := &networking.Destination{Host: d.Host, Subset: d.Subset}
 	if d.Port != 0 {
 		out.Port = &networking.PortSelector{Number: d.Port}
 	}

@@ -29,7 +29,9 @@ func renderForm(h *intent.Host, f *intent.Form, dress *dress) []config {
 	}
 	return append(configs, config{
 		apiVersion: networkingV1, kind: "DestinationRule", namespace: intent.GlobalNamespace, name: name,
-		spec: destinationRule(h, f), wave: waveDestinationRule, dress: dress,
+		spec: &networking.DestinationRule{
+			Host: h.Host, ExportTo: []string{"*"}, TrafficPolicy: policyOf(h.Host, h.Ports, h.Failover, intent.SpreadOf(f.Endpoints)),
+		}, wave: waveDestinationRule, dress: dress,
 	})
 }
 
@@ -63,7 +65,7 @@ func serviceEntry(h *intent.Host, f *intent.Form) *networking.ServiceEntry {
 
 func endpointLabels(h *intent.Host, e *intent.Endpoint) map[string]string {
 	labels := map[string]string{
-		"xcp.tetrate.io/cluster":     e.Cluster,
+		intent.ClusterLabel:          e.Cluster,
 		"xcp.tetrate.io/hops":        "0",
 		"xcp.tetrate.io/serviceType": "remoteGateway",
 	}
@@ -84,43 +86,49 @@ func endpointLabels(h *intent.Host, e *intent.Endpoint) map[string]string {
 	return labels
 }
 
-func destinationRule(h *intent.Host, f *intent.Form) *networking.DestinationRule {
+// policyOf is how endpoints of a host are called on its ports.
+func policyOf(host string, ports []intent.HostPort, failover intent.Failover, spread intent.Spread) *networking.TrafficPolicy {
 	policy := &networking.TrafficPolicy{}
-	for _, p := range h.Ports {
+	for _, p := range ports {
 		if !p.MTLS {
 			continue
 		}
-		ps := &networking.TrafficPolicy_PortTrafficPolicy{
-			Port: &networking.PortSelector{Number: p.Number},
-			Tls:  &networking.ClientTLSSettings{Mode: networking.ClientTLSSettings_ISTIO_MUTUAL, Sni: h.Host},
-			ConnectionPool: &networking.ConnectionPoolSettings{
-				Tcp: &networking.ConnectionPoolSettings_TCPSettings{ConnectTimeout: durationpb.New(connectTimeout)},
-			},
-			LoadBalancer:     loadBalancer(h, f),
-			OutlierDetection: outlierDetection(f),
-		}
-		if p.Protocol == intent.HTTP {
-			ps.ConnectionPool.Http = &networking.ConnectionPoolSettings_HTTPSettings{UseClientProtocol: true}
-		}
+		ps := portPolicy(p, failover, spread)
+		ps.Tls = &networking.ClientTLSSettings{Mode: networking.ClientTLSSettings_ISTIO_MUTUAL, Sni: host}
 		policy.PortLevelSettings = append(policy.PortLevelSettings, ps)
 	}
-	return &networking.DestinationRule{Host: h.Host, ExportTo: []string{"*"}, TrafficPolicy: policy}
+	return policy
+}
+
+func portPolicy(p intent.HostPort, failover intent.Failover, spread intent.Spread) *networking.TrafficPolicy_PortTrafficPolicy {
+	ps := &networking.TrafficPolicy_PortTrafficPolicy{
+		Port: &networking.PortSelector{Number: p.Number},
+		ConnectionPool: &networking.ConnectionPoolSettings{
+			Tcp: &networking.ConnectionPoolSettings_TCPSettings{ConnectTimeout: durationpb.New(connectTimeout)},
+		},
+		LoadBalancer:     loadBalancer(failover, spread),
+		OutlierDetection: outlierDetection(spread),
+	}
+	if p.Protocol == intent.HTTP {
+		ps.ConnectionPool.Http = &networking.ConnectionPoolSettings_HTTPSettings{UseClientProtocol: true}
+	}
+	return ps
 }
 
 // loadBalancer orders endpoints: the own cluster's before others of the region, and those before others.
-func loadBalancer(h *intent.Host, f *intent.Form) *networking.LoadBalancerSettings {
-	locality := &networking.LocalityLoadBalancerSetting{Enabled: wrapperspb.Bool(!h.Failover.Off)}
+func loadBalancer(failover intent.Failover, spread intent.Spread) *networking.LoadBalancerSettings {
+	locality := &networking.LocalityLoadBalancerSetting{Enabled: wrapperspb.Bool(!failover.Off)}
 	switch {
-	case h.Failover.Off:
-	case len(h.Failover.Priority) > 0:
-		locality.FailoverPriority = h.Failover.Priority
-	case len(h.Failover.Regions) > 0: // Istio takes one or the other
-		for _, r := range h.Failover.Regions {
+	case failover.Off:
+	case len(failover.Priority) > 0:
+		locality.FailoverPriority = failover.Priority
+	case len(failover.Regions) > 0: // Istio takes one or the other
+		for _, r := range failover.Regions {
 			locality.Failover = append(locality.Failover, &networking.LocalityLoadBalancerSetting_Failover{From: r.From, To: r.To})
 		}
 	default:
 		locality.FailoverPriority = []string{"topology.kubernetes.io/region", "topology.istio.io/network", "topology.kubernetes.io/zone", "topology.istio.io/subzone"}
-		if f.Local && len(f.Endpoints) > 1 {
+		if spread.Local && spread.Many {
 			// With a value Istio compares the endpoint's label with it, not with the caller's. It compares in order and stops at
 			// the first difference: before the region, this would make all other clusters equal.
 			locality.FailoverPriority = slices.Insert(locality.FailoverPriority, 2, "xcp.tetrate.io/serviceType=localGateway")
@@ -131,8 +139,8 @@ func loadBalancer(h *intent.Host, f *intent.Form) *networking.LoadBalancerSettin
 
 // outlierDetection ejects endpoints, which takes another one to go to: on the only one it turns five errors of one path
 // into an outage of all. The count of all 5xx is off for the same reason; left out, Envoy's own default of five holds.
-func outlierDetection(f *intent.Form) *networking.OutlierDetection {
-	if len(f.Endpoints) < 2 {
+func outlierDetection(spread intent.Spread) *networking.OutlierDetection {
+	if !spread.Many {
 		return nil
 	}
 	return &networking.OutlierDetection{

@@ -22,8 +22,10 @@ func httpRoute(in *intent.HTTPRoute) *networking.HTTPRoute {
 		out.Timeout = durationpb.New(*in.Timeout)
 	}
 	switch {
-	case in.To != nil:
-		out.Route = []*networking.HTTPRouteDestination{{Destination: destination(*in.To), Weight: 100}}
+	case len(in.To) > 0:
+		for _, s := range in.To {
+			out.Route = append(out.Route, &networking.HTTPRouteDestination{Destination: destination(s.Destination), Weight: int32(s.Weight)})
+		}
 	case in.Redirect != nil:
 		out.Redirect = redirect(in.Redirect)
 	case in.Direct != nil:

@@ -15,8 +15,8 @@ type Renderer struct {
 	namespace *Object
 	clusters  map[string]*bundle
 	hosts     map[string]*host
-	// gateways and outgoing are the objects of those units.
-	gateways, outgoing map[intent.GatewayKey][]*Object
+	// gateways, outgoing and fronts are the objects of those units.
+	gateways, outgoing, fronts map[intent.GatewayKey][]*Object
 }
 
 // bundle is one cluster's objects while they change.
@@ -39,6 +39,7 @@ func New() *Renderer {
 		hosts:     map[string]*host{},
 		gateways:  map[intent.GatewayKey][]*Object{},
 		outgoing:  map[intent.GatewayKey][]*Object{},
+		fronts:    map[intent.GatewayKey][]*Object{},
 	}
 }
 
@@ -51,6 +52,9 @@ func (r *Renderer) Apply(d intent.Delta) []Change {
 	}
 	for _, m := range renderAll(d.Outgoing, r.outgoingObjects) {
 		applyUnit(r.outgoing, m.key, m.out, pending)
+	}
+	for _, m := range renderAll(d.Fronts, r.frontObjects) {
+		applyUnit(r.fronts, m.key, m.out, pending)
 	}
 	for _, m := range renderAll(d.Hosts, r.hostObjects) {
 		r.applyHost(m.key, m.out, pending)
@@ -142,7 +146,7 @@ func (r *Renderer) applyCluster(name string, c *intent.Cluster, pending map[stri
 		p.replace(was, h.seenBy(c))
 	}
 	if old == nil {
-		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing} {
+		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing, r.fronts} {
 			for key, objects := range units {
 				if key.Cluster == name {
 					p.replace(nil, objects)
@@ -171,6 +175,11 @@ func (r *Renderer) outgoingObjects(e *encoder, key intent.GatewayKey, o *intent.
 	return encodeAll(e, renderOutgoing(o), r.outgoing[key])
 }
 
+// frontObjects are those of a gateway in front of hosts.
+func (r *Renderer) frontObjects(e *encoder, key intent.GatewayKey, f *intent.Front) []*Object {
+	return encodeAll(e, renderFront(f), r.fronts[key])
+}
+
 // hostObjects are those of a global host.
 func (r *Renderer) hostObjects(e *encoder, name string, in *intent.Host) *host {
 	old, now := r.hosts[name], &host{intent: in, forms: map[string][]*Object{}}
@@ -185,10 +194,10 @@ func (r *Renderer) hostObjects(e *encoder, name string, in *intent.Host) *host {
 	return now
 }
 
-// applyUnit gives a unit of a cluster other objects; nil for one that is gone.
+// applyUnit gives a unit of a cluster other objects; none for one that is gone.
 func applyUnit(all map[intent.GatewayKey][]*Object, key intent.GatewayKey, now []*Object, pending map[string]*patch) {
 	old := all[key]
-	if now == nil {
+	if len(now) == 0 {
 		delete(all, key)
 	} else {
 		all[key] = now

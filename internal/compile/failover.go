@@ -1,0 +1,55 @@
+package compile
+
+import (
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/store"
+)
+
+// workspaceFailover is what the workspace's settings say, the first one in name order that says anything.
+func workspaceFailover(r *Reads, workspace resource.FQN) intent.Failover {
+	for _, v := range r.prefix(string(store.ChildPrefix(workspace, "settings"))) {
+		res, _ := v.(*resource.Resource)
+		if res == nil {
+			continue
+		}
+		spec, _ := res.Spec.(*tsbv2.WorkspaceSetting)
+		f := spec.GetFailoverSettings()
+		regions := f.GetRegionalFailover()
+		if len(regions) == 0 {
+			regions = spec.GetRegionalFailover() //nolint:staticcheck // old input
+		}
+		if f != nil || len(regions) > 0 {
+			return failover(f, regions)
+		}
+	}
+	return intent.Failover{}
+}
+
+// serverFailover is what a server says about its host, nil when that is nothing.
+func serverFailover(f *typesv2.FailoverSettings) *intent.Failover {
+	if f == nil {
+		return nil
+	}
+	return new(failover(f, f.GetRegionalFailover()))
+}
+
+func failover(f *typesv2.FailoverSettings, regions []*typesv2.RegionalFailover) intent.Failover {
+	out := intent.Failover{Priority: f.GetFailoverPriority()}
+	for _, x := range regions {
+		out.Regions = append(out.Regions, intent.Region{From: x.GetFrom(), To: x.GetTo()})
+	}
+	if len(out.Priority) > 0 || f == nil {
+		return out
+	}
+	switch f.GetTopologyChoice() {
+	case typesv2.FailoverSettings_NONE:
+		// The choice is NONE also when nobody chose; regions say that somebody wants an order.
+		out.Off = len(out.Regions) == 0 && f.GetAutomaticLoadBalancing() == nil
+	case typesv2.FailoverSettings_LOCALITY:
+		out.Priority = []string{"topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"}
+	}
+	return out
+}
