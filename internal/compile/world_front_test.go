@@ -89,10 +89,14 @@ func frontProbes() [][][]edit {
 	labels := func(zone string) []edit {
 		return []edit{testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", "c2"), &tsbv2.Cluster{Labels: map[string]string{"zone": zone}})}
 	}
+	second := testOrg.Child("tenants", "t").Child("workspaces", "w2").Child("gatewaygroups", "g1")
+	rival := testResource("gateway.tsb.tetrate.io/v2/Tier1Gateway", second.Child("tier1gateways", "t2"), goodFront())
+	earlier := edit{store.FrontClaimKey("h.test"), &store.Claim{Claimants: []store.Claimant{{Workspace: second.Parent(), Since: 1}}}}
 	gone := []edit{{store.ResourceKey(testOrg.Child("clusters", "c1")), nil}}
 	return [][][]edit{
 		{{front}, labels("x"), labels("y"), {{front.key, nil}}},
 		{{front}, gone},
+		{{front, rival}, {earlier}, {{earlier.key, nil}}, {{rival.key, nil}}},
 		{{front}, {{store.ResourceKey(group.Child("ingressgateways", "i2")), nil}, {store.ResourceKey(group.Child("ingressgateways", "i4")), nil}}},
 		{labels("x"), {front}},
 	}
