@@ -122,6 +122,10 @@ func checkClusters(r *Reads, fqn resource.FQN, t *target, out *output) {
 }
 
 func clusterThere(r *Reads, fqn resource.FQN, name string) bool {
-	org, _ := r.get(clusterNamesPrefix + name).(resource.FQN)
-	return org == fqn.Ancestor("organizations")
+	for key, org := range r.prefix(clusterNamesPrefix) { // which place reads too
+		if key == clusterNamesPrefix+name {
+			return org.(resource.FQN) == fqn.Ancestor("organizations")
+		}
+	}
+	return false
 }

@@ -53,7 +53,7 @@ func deriveGateway(r *Reads, unit string, out *output) {
 	gw := &intent.Gateway{
 		Key:       intent.GatewayKey{Cluster: name, FQN: p.FQN},
 		Workspace: p.Workspace.Name(), Group: p.FQN.Parent().Name(),
-		Namespace: p.Namespace, Name: p.FQN.Name(),
+		Namespace: p.Namespace, Name: p.Name,
 		Servers:  s.servers(),
 		Hosts:    s.nameHosts(s.resolve()),
 		Metadata: p.Metadata, Extensions: s.extensions(),
@@ -287,7 +287,7 @@ func (s *scene) nameHosts(hosts []intent.GatewayHost) []intent.GatewayHost {
 		h := &hosts[i]
 		h.Name = hostName(s.r, h.Host)
 		if first := s.firstGateway(h.Host); first != "" && first != s.plan.FQN {
-			h.Name += "-" + shortHash(s.plan.FQN.Name())
+			h.Name += "-" + shortHash(s.plan.Name)
 		}
 	}
 	return hosts

@@ -20,10 +20,12 @@ import (
 // plan is a gateway's configuration before any cluster was looked at. It is shared by the clusters and never changes.
 type plan struct {
 	FQN, Workspace resource.FQN
-	Privileged     bool
-	Namespace      string
-	Labels         map[string]string
-	Servers        []intent.Server
+	// Name is that of the gateway among those of all kinds in its group.
+	Name       string
+	Privileged bool
+	Namespace  string
+	Labels     map[string]string
+	Servers    []intent.Server
 	// Closed keeps all HTTP servers out: an extension that may guard them cannot be had.
 	Closed     bool
 	Extensions []intent.Extension
@@ -117,7 +119,7 @@ func derivePlacement(r *Reads, unit string, out *output) {
 		return
 	}
 	p := &plan{
-		FQN: fqn, Workspace: fqn.Ancestor("workspaces"), Privileged: workspace.GetPrivileged(),
+		FQN: fqn, Workspace: fqn.Ancestor("workspaces"), Name: ownName(r, fqn), Privileged: workspace.GetPrivileged(),
 		Namespace: spec.GetWorkloadSelector().GetNamespace(),
 		Labels:    spec.GetWorkloadSelector().GetLabels(),
 		Metadata:  mergeMetadata(workspace, group, spec),
@@ -137,6 +139,19 @@ func derivePlacement(r *Reads, unit string, out *output) {
 		}
 	}
 	place(r, p, selectorPatterns(group.GetNamespaceSelector().GetNames()), out)
+}
+
+// ownName is the name of a gateway, or another one when a gateway of another kind in the group has that.
+func ownName(r *Reads, fqn resource.FQN) string {
+	for _, plural := range []string{"ingressgateways", "tier1gateways", "unifiedgateways"} {
+		if plural == fqn.Plural() {
+			break
+		}
+		if specOf(r, fqn.Parent().Child(plural, fqn.Name())) != nil {
+			return fqn.Name() + "-" + shortHash(fqn.Plural())
+		}
+	}
+	return fqn.Name()
 }
 
 func specOf(r *Reads, fqn resource.FQN) proto.Message {

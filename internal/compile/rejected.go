@@ -31,7 +31,7 @@ func (s *scene) meant(words string) bool {
 func names(p *plan, words string) bool {
 	for i := range p.Servers {
 		srv := &p.Servers[i]
-		if strings.Contains(words, srv.Host) || strings.Contains(words, "."+p.FQN.Name()+"."+srv.Name) {
+		if strings.Contains(words, srv.Host) || strings.Contains(words, "."+p.Name+"."+srv.Name) {
 			return true
 		}
 	}

@@ -41,7 +41,7 @@ func addRoutes(p *plan, host int, s *server, name string, ports []uint32, out *o
 	for i := range s.rules {
 		r := &s.rules[i]
 		route := httpRoute(p, r, out)
-		route.Name = p.FQN.Name() + "-" + name + "-" + itoa(i)
+		route.Name = p.Name + "-" + name + "-" + itoa(i)
 		route.Ports = ports
 		if route.CORS = shared; r.cors != nil {
 			route.CORS = cors(r.cors)

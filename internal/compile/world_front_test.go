@@ -92,12 +92,23 @@ func frontProbes() [][][]edit {
 	second := testOrg.Child("tenants", "t").Child("workspaces", "w2").Child("gatewaygroups", "g1")
 	rival := testResource("gateway.tsb.tetrate.io/v2/Tier1Gateway", second.Child("tier1gateways", "t2"), goodFront())
 	earlier := edit{store.FrontClaimKey("h.test"), &store.Claim{Claimants: []store.Claimant{{Workspace: second.Parent(), Since: 1}}}}
+	exposed := func(app string) edit {
+		return testResource("gateway.tsb.tetrate.io/v2/Gateway", group.Child("unifiedgateways", "t1"), &gatewayv2.Gateway{
+			WorkloadSelector: &typesv2.WorkloadSelector{Namespace: "b", Labels: map[string]string{"app": app}},
+			Tls: []*gatewayv2.GatewayTLSServer{{Name: "s", Port: 443, Hostname: "a-b.c", Route: &gatewayv2.GatewayRoute{
+				Destination: &gatewayv2.GatewayRoute_ServiceDestination{ServiceDestination: &gatewayv2.ServiceDestination{Host: "b/svc.b.svc.cluster.local", Port: 80}},
+			}}},
+		})
+	}
+	elsewhere := goodFront()
+	elsewhere.ExternalServers[0].Clusters[0].Labels["zone"] = "y"
 	gone := []edit{{store.ResourceKey(testOrg.Child("clusters", "c1")), nil}}
 	return [][][]edit{
 		{{front}, labels("x"), labels("y"), {{front.key, nil}}},
 		{{front}, gone},
 		{{front, rival}, {earlier}, {{earlier.key, nil}}, {{rival.key, nil}}},
 		{{front}, {{store.ResourceKey(group.Child("ingressgateways", "i2")), nil}, {store.ResourceKey(group.Child("ingressgateways", "i4")), nil}}},
-		{labels("x"), {front}},
+		{labels("x"), {front}, {testResource("gateway.tsb.tetrate.io/v2/Tier1Gateway", group.Child("tier1gateways", "t1"), elsewhere)}},
+		{{front}, {exposed("x")}, {exposed("y")}, {{front.key, nil}}, {front}, {{exposed("y").key, nil}}},
 	}
 }
