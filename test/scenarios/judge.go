@@ -79,6 +79,9 @@ func (w Want) judgeOne(a call.Answer, seen tally) error {
 			wrong("%s %q, want %q", same.what, same.got, same.want)
 		}
 	}
+	if at, _, _ := strings.Cut(a.URL, "?"); w.URL != "" && at != w.URL {
+		wrong("it ended at %s, want %s", a.URL, w.URL)
+	}
 	if w.Faster != 0 && a.Took > w.Faster {
 		wrong("it took %v, want at most %v", a.Took, w.Faster)
 	}

@@ -24,6 +24,13 @@ type Call struct {
 	To      string
 	Headers map[string]string
 	Body    string
+	// Session is a browser of that name, which keeps its cookies from one request to the next, as long as they come from
+	// the same place.
+	Session string
+	// Follow goes on to where answers say.
+	Follow bool
+	// CookiesOf is the URL of another host of which the session's cookies are sent.
+	CookiesOf string `yaml:"cookiesOf"`
 	// HTTP is "1.1" or "2".
 	HTTP     string `yaml:"http"`
 	TLS      TLS    `yaml:"tls"`
@@ -55,6 +62,8 @@ type TLS struct {
 type Want struct {
 	Status  int
 	Headers map[string]*string
+	// URL that answered in the end, without its query.
+	URL string `yaml:"url"`
 	// Body and Lacks are parts of the body.
 	Body  string
 	Lacks string
@@ -119,6 +128,8 @@ func (c Call) check() error {
 		return fmt.Errorf("request: %q has no scheme http, https, tcp or tls, or no host", target)
 	case (method == "SEND") != (u.Scheme == "tcp" || u.Scheme == "tls"):
 		return errors.New("request: SEND is for tcp and tls, and they for SEND")
+	case c.CookiesOf != "" && c.Session == "":
+		return errors.New("cookiesOf: say whose, with session")
 	case c.HTTP != "" && c.HTTP != "1.1" && c.HTTP != "2":
 		return fmt.Errorf("http: %q is neither 1.1 nor 2", c.HTTP)
 	case strings.Contains(c.From, "/") && strings.Count(c.From, "/") != 2:

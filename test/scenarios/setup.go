@@ -47,7 +47,7 @@ type Gateway struct {
 
 // App is a Deployment and a Service of the same name, with the ports 80 (http), 8081 (grpc), 443 (tls) and 9000 (tcp).
 type App struct {
-	// Image is echo, authz, jwks, limits or modules; echo when empty.
+	// Image is echo, authz, jwks, limits, modules or oidc; echo when empty.
 	Image string
 	// Versions, one Deployment each; v1 when empty.
 	Versions []string
@@ -106,7 +106,7 @@ func parsePlace(s, namespace string) (place, error) {
 }
 
 // images that apps have.
-var images = []string{"echo", "authz", "jwks", "limits", "modules"}
+var images = []string{"echo", "authz", "jwks", "limits", "modules", "oidc"}
 
 func (s *Setup) check() error {
 	var errs []error

@@ -30,6 +30,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		<-ctx.Done()
 		return nil
 	}
+	client := new(call.Client) // keeps cookies from one request to the next
 	d, e := json.NewDecoder(in), json.NewEncoder(out)
 	for {
 		var r call.Request
@@ -39,7 +40,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		case err != nil:
 			return err
 		}
-		if err := e.Encode(call.Do(ctx, r)); err != nil {
+		if err := e.Encode(client.Do(ctx, r)); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,7 @@
 // Oidc is an OpenID Connect provider, the one of github.com/zitadel/oidc, for browsers that are in a hurry: whoever comes
 // to its page to sign in with the header x-user is signed in as that user at once, and without it sees the page.
 //
-// ISSUER is the address under which browsers find it. CLIENTS are "<id> <secret> <redirect URI>", and a comma between
+// ISSUER is the address under which browsers find it. CLIENTS are "<id> <secret> <redirect URI>…", and a comma between
 // two. LIFETIME is how long access tokens live, JWT=true makes JWTs of them. It answers in plain HTTP on port 8080.
 package main
 
@@ -82,19 +82,20 @@ func provider(env func(string) string) (http.Handler, error) {
 		}
 		http.Redirect(w, r, op.AuthCallbackURL(p)(r.Context(), id), http.StatusFound)
 	}))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ready") })
 	mux.Handle("/", p)
 	return mux, nil
 }
 
-// readClients reads "<id> <secret> <redirect URI>, …".
+// readClients reads "<id> <secret> <redirect URI>…, …".
 func readClients(text string) (map[string]*storage.Client, error) {
 	out := map[string]*storage.Client{}
 	for c := range strings.SplitSeq(text, ",") {
 		f := strings.Fields(c)
-		if len(f) != 3 {
-			return nil, fmt.Errorf("CLIENTS: %q is not \"<id> <secret> <redirect URI>\"", strings.TrimSpace(c))
+		if len(f) < 3 {
+			return nil, fmt.Errorf("CLIENTS: %q is not \"<id> <secret> <redirect URI>…\"", strings.TrimSpace(c))
 		}
-		out[f[0]] = storage.WebClient(f[0], f[1], f[2])
+		out[f[0]] = storage.WebClient(f[0], f[1], f[2:]...)
 	}
 	return out, nil
 }
@@ -134,7 +135,7 @@ func (s *store) GetClientByClientID(ctx context.Context, id string) (op.Client, 
 	return &client{Client: c, jwt: s.jwt, lifetime: s.lifetime}, nil
 }
 
-// client posts its secret or sends it in a header, as it likes.
+// client has tokens as they are chosen.
 type client struct {
 	op.Client
 	jwt      bool

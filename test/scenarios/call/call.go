@@ -3,6 +3,7 @@
 package call
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"strings"
 	"sync"
@@ -26,6 +28,12 @@ type Request struct {
 	To      string            `json:"to,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    string            `json:"body,omitempty"`
+	// Session is a browser's: its cookies go where they belong, and are kept for the next request of the same Client.
+	Session string `json:"session,omitempty"`
+	// Follow goes on to where answers say, at most ten times, with the same headers. To stays, with the port of the URL.
+	Follow bool `json:"follow,omitempty"`
+	// CookiesOf is the URL of another host whose cookies are sent, as a thief would.
+	CookiesOf string `json:"cookiesOf,omitempty"`
 	// HTTP is "1.1" or "2"; empty takes what TLS negotiates, and 1.1 without TLS.
 	HTTP string `json:"http,omitempty"`
 	TLS  TLS    `json:"tls,omitzero"`
@@ -58,6 +66,7 @@ type Result struct {
 type Answer struct {
 	Error      string        `json:"error,omitempty"`
 	Status     int           `json:"status,omitempty"`
+	URL        string        `json:"url,omitempty"` // that answered
 	Headers    http.Header   `json:"headers,omitempty"`
 	Body       string        `json:"body,omitempty"`
 	Protocol   string        `json:"protocol,omitempty"`   // HTTP/1.1, HTTP/2.0
@@ -70,8 +79,35 @@ type Answer struct {
 // defaultTimeout of one request.
 const defaultTimeout = 5 * time.Second
 
+// Client makes requests and keeps the cookies of sessions. The zero value has none.
+type Client struct {
+	mu       sync.Mutex
+	sessions map[string]http.CookieJar
+}
+
+// session makes one that is new without cookies; nil when a request has none.
+func (c *Client) session(name string) (http.CookieJar, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if name == "" || c.sessions[name] != nil {
+		return c.sessions[name], nil
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	if c.sessions == nil {
+		c.sessions = map[string]http.CookieJar{}
+	}
+	c.sessions[name] = jar
+	return jar, nil
+}
+
 // Do makes the requests, each on a connection of its own.
-func Do(ctx context.Context, r Request) Result {
+func Do(ctx context.Context, r Request) Result { return new(Client).Do(ctx, r) }
+
+// Do makes the requests, each on a connection of its own.
+func (c *Client) Do(ctx context.Context, r Request) Result {
 	answers := make([]Answer, max(r.Repeat, 1))
 	var wg sync.WaitGroup
 	free := make(chan struct{}, max(r.Parallel, 1))
@@ -81,7 +117,7 @@ func Do(ctx context.Context, r Request) Result {
 		}
 		free <- struct{}{}
 		wg.Go(func() {
-			answers[i] = one(ctx, r)
+			answers[i] = c.one(ctx, r)
 			<-free
 		})
 	}
@@ -89,7 +125,7 @@ func Do(ctx context.Context, r Request) Result {
 	return Result{Answers: answers}
 }
 
-func one(ctx context.Context, r Request) (a Answer) {
+func (c *Client) one(ctx context.Context, r Request) (a Answer) {
 	timeout := r.Timeout
 	if timeout == 0 {
 		timeout = defaultTimeout
@@ -105,7 +141,7 @@ func one(ctx context.Context, r Request) (a Answer) {
 		if u.Scheme == "tcp" || u.Scheme == "tls" {
 			return stream(ctx, r, u, &a)
 		}
-		return exchange(ctx, r, u, &a)
+		return c.visit(ctx, r, u, &a)
 	}()
 	if err != nil {
 		a.Error = err.Error()
@@ -114,7 +150,35 @@ func one(ctx context.Context, r Request) (a Answer) {
 	return a
 }
 
-func exchange(ctx context.Context, r Request, u *url.URL, a *Answer) error {
+// visit does what a browser does.
+func (c *Client) visit(ctx context.Context, r Request, u *url.URL, a *Answer) error {
+	jar, err := c.session(r.Session)
+	if err != nil {
+		return err
+	}
+	for hop := 0; ; hop++ {
+		if err := exchange(ctx, r, u, jar, a); err != nil {
+			return fmt.Errorf("%s: %w", u.Redacted(), err)
+		}
+		location := a.Headers.Get("Location")
+		if !r.Follow || a.Status < 300 || a.Status > 399 || location == "" {
+			return nil
+		}
+		if hop == 10 {
+			return fmt.Errorf("there is no end of being sent elsewhere, at last to %s", location)
+		}
+		if u, err = u.Parse(location); err != nil {
+			return err
+		}
+		r.URL, r.Method, r.Body, r.CookiesOf = u.String(), http.MethodGet, "", ""
+		if host, _, err := net.SplitHostPort(r.To); err == nil {
+			port := map[string]string{"http": "80", "https": "443"}[u.Scheme]
+			r.To = net.JoinHostPort(host, cmp.Or(u.Port(), port))
+		}
+	}
+}
+
+func exchange(ctx context.Context, r Request, u *url.URL, jar http.CookieJar, a *Answer) error {
 	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, strings.NewReader(r.Body))
 	if err != nil {
 		return err
@@ -125,6 +189,17 @@ func exchange(ctx context.Context, r Request, u *url.URL, a *Answer) error {
 			continue
 		}
 		req.Header.Set(name, v)
+	}
+	if jar != nil {
+		of := u
+		if r.CookiesOf != "" {
+			if of, err = url.Parse(r.CookiesOf); err != nil {
+				return err
+			}
+		}
+		for _, cookie := range jar.Cookies(of) {
+			req.AddCookie(cookie)
+		}
 	}
 	config, err := r.TLS.config(u.Hostname())
 	if err != nil {
@@ -142,7 +217,10 @@ func exchange(ctx context.Context, r Request, u *url.URL, a *Answer) error {
 		return err
 	}
 	defer res.Body.Close()
-	a.Status, a.Headers, a.Protocol = res.StatusCode, res.Header, res.Proto
+	a.Status, a.Headers, a.Protocol, a.URL = res.StatusCode, res.Header, res.Proto, u.String()
+	if jar != nil {
+		jar.SetCookies(u, res.Cookies())
+	}
 	if res.TLS != nil {
 		a.handshake(*res.TLS)
 	}
