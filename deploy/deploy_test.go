@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +66,46 @@ func TestManifests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A volume that no container has is something that was meant and is not there, such as the token with which the edge asks istiod.
+func TestVolumesAreMounted(t *testing.T) {
+	for name, m := range map[string]manifest{
+		"Server": Server{Image: "r/a", DataClaim: "1Gi", OwnCertificate: true}, "Edge": Edge{Image: "r/a"}, "RateLimit": RateLimit{Image: "r/a"},
+	} {
+		text, err := m.Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range objects(t, text) {
+			if o["kind"] != "Deployment" {
+				continue
+			}
+			spec := o["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)
+			var declared, mounted []string
+			for _, v := range list(spec["volumes"]) {
+				declared = append(declared, v["name"].(string))
+			}
+			for _, c := range list(spec["containers"]) {
+				for _, m := range list(c["volumeMounts"]) {
+					mounted = append(mounted, m["name"].(string))
+				}
+			}
+			slices.Sort(declared)
+			slices.Sort(mounted)
+			if diff := cmp.Diff(declared, slices.Compact(mounted)); diff != "" {
+				t.Errorf("%s: volumes (-declared +mounted):\n%s", name, diff)
+			}
+		}
+	}
+}
+
+func list(v any) (out []map[string]any) {
+	items, _ := v.([]any)
+	for _, i := range items {
+		out = append(out, i.(map[string]any))
+	}
+	return out
 }
 
 // The server's data never lies in a volume that goes with the pod.

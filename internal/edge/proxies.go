@@ -149,7 +149,9 @@ func (o *observer) refusal(pod string) string {
 // others on the way.
 type istiods struct {
 	tokenFile, server string
-	port              uint16
+	// namespace of the edge, which istiod compares with that of the token.
+	namespace string
+	port      uint16
 	// roots is the mesh's root certificate as PEM, nil while it is not known.
 	roots func() []byte
 }
@@ -176,7 +178,7 @@ func (a *istiods) ask(ctx context.Context, address string) ([]byte, error) {
 	stream := client.CallBidiStream(ctx)
 	stream.RequestHeader().Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	err = stream.Send(&isthmusv1.DiscoveryRequest{
-		Node:    &isthmusv1.DiscoveryRequest_Node{Id: "sidecar~127.0.0.1~isthmus-edge~svc.cluster.local"},
+		Node:    &isthmusv1.DiscoveryRequest_Node{Id: "sidecar~127.0.0.1~isthmus-edge." + a.namespace + "~" + a.namespace + ".svc.cluster.local"},
 		TypeUrl: "istio.io/debug", ResourceNames: []string{"syncz"},
 	})
 	if err != nil && !errors.Is(err, io.EOF) { // EOF: what went wrong is said to who receives

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"encoding/pem"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -56,6 +57,10 @@ func TestAskIstiod(t *testing.T) {
 		if err != nil {
 			return err
 		}
+		// Istio takes the namespace out of the fourth part, and refuses who is of another one.
+		if parts := strings.Split(m.GetNode().GetId(), "~"); len(parts) != 4 || !strings.HasPrefix(parts[3], "istio-system.") {
+			return connect.NewError(connect.CodePermissionDenied, fmt.Errorf("no identities matched %q", parts))
+		}
 		asked <- s.RequestHeader().Get("Authorization") + " " + m.GetTypeUrl() + " " + strings.Join(m.GetResourceNames(), ",")
 		return s.Send(&isthmusv1.DiscoveryResponse{Resources: []*anypb.Any{{TypeUrl: "istio.io/debug", Value: []byte("[]")}}})
 	})
@@ -71,7 +76,7 @@ func TestAskIstiod(t *testing.T) {
 	}
 	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	// The test server's certificate is for example.com.
-	a := &istiods{tokenFile: token, server: "example.com", roots: func() []byte { return root }}
+	a := &istiods{tokenFile: token, namespace: "istio-system", server: "example.com", roots: func() []byte { return root }}
 	address := server.Listener.Addr().(*net.TCPAddr)
 	a.port = address.AddrPort().Port()
 
