@@ -99,10 +99,14 @@ func (c *checker) annotated(m proto.Message) {
 	for _, v := range invalid.Violations {
 		path, field, oneof := jsonPath(m.ProtoReflect().Descriptor(), v.Proto.GetField())
 		message := strings.TrimPrefix(v.Proto.GetMessage(), "value ")
-		switch {
+		switch rule := v.Proto.GetRuleId(); {
 		case oneof != nil:
 			message = "needs one of " + oneofNames(oneof)
-		case strings.HasSuffix(v.Proto.GetRuleId(), ".pattern") && field != nil:
+		case rule == "map.min_pairs":
+			message = "must contain at least 1 entry"
+		case rule == "enum.not_in" && field != nil:
+			message = "must be one of " + strings.Join(enumNames(field.Enum())[1:], ", ") // the first means that none was chosen
+		case strings.HasSuffix(rule, ".pattern") && field != nil:
 			if shape := proto.GetExtension(field.Options(), typesv2.E_Shape).(string); shape != "" {
 				message = "must be " + shape
 			}

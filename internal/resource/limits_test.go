@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 )
 
 // manyGateways is text of n objects: workspaces, groups and gateways like those of the guide.
@@ -137,4 +141,18 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 	b.ReportMetric(4000, "objects")
+}
+
+// TestTooManyLimits: a rate limit service is asked about so many rules at once, and no more.
+func TestTooManyLimits(t *testing.T) {
+	local := &typesv2.RateLimiting_Local{}
+	for range maxLimitRules + 1 {
+		local.Rules = append(local.Rules, &typesv2.RateLimiting_LocalRule{TokenBucket: &typesv2.RateLimiting_TokenBucket{MaxTokens: 1, FillInterval: durationpb.New(time.Second)}})
+	}
+	c := &checker{}
+	c.rateLimiting(&typesv2.RateLimiting{Config: &typesv2.RateLimiting_Local_{Local: local}}, "spec.rateLimiting")
+	want := []Problem{{Field: "spec.rateLimiting.local.rules", Message: "has 1001 rules: at most 1000 hold at once"}}
+	if diff := cmp.Diff(want, c.problems); diff != "" {
+		t.Errorf("1,001 rules (-want +got):\n%s", diff)
+	}
 }
