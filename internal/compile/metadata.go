@@ -30,8 +30,8 @@ func setFields(m proto.Message, without ...string) []string {
 			for i := range v.List().Len() {
 				fields = append(fields, name+"["+itoa(i)+"]")
 			}
-		case fd.Message() != nil && !fd.IsMap():
-			inner := setFields(v.Message().Interface(), "fqn", "displayName", "description", "etag", "configGenerationMetadata")
+		case fd.Message() != nil && !fd.IsMap() && fd.Message().ParentFile().Package() != "google.protobuf":
+			inner := setFields(v.Message().Interface(), "fqn", "displayName", "description", "etag")
 			for _, f := range inner {
 				fields = append(fields, name+"."+f)
 			}

@@ -122,7 +122,7 @@ func derivePlacement(r *Reads, unit string, out *output) {
 		FQN: fqn, Workspace: fqn.Ancestor("workspaces"), Name: ownName(r, fqn), Privileged: workspace.GetPrivileged(),
 		Namespace: spec.GetWorkloadSelector().GetNamespace(),
 		Labels:    spec.GetWorkloadSelector().GetLabels(),
-		Metadata:  mergeMetadata(workspace, group, spec),
+		Metadata:  mergeMetadata(specOf(r, fqn.Ancestor("organizations")), specOf(r, fqn.Ancestor("tenants")), workspace, group, spec),
 	}
 	extend(r, p, spec, out)
 	admitted := admit(r, p, spec, out)
@@ -455,7 +455,8 @@ func cloneHosts(hosts []intent.GatewayHost) []intent.GatewayHost {
 
 // withLabel is labels with one more; labels is shared and stays as it was.
 func withLabel(labels map[string]string, key, value string) map[string]string {
-	labels = maps.Clone(labels)
-	labels[key] = value
-	return labels
+	out := make(map[string]string, len(labels)+1)
+	maps.Copy(out, labels)
+	out[key] = value
+	return out
 }

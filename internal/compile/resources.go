@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
@@ -211,6 +212,10 @@ func untranslated(spec proto.Message) []string {
 		add("securityDomain", s.GetSecurityDomain() != "")
 	case *tsbv2.Cluster:
 		add("namespaceScope", s.GetNamespaceScope() != nil)
+		add("tokenTtl", s.GetTokenTtl() != nil)
+		add("configGenerationMetadata", s.GetConfigGenerationMetadata() != nil)
+	case *extensionv2.WasmExtension:
+		add("configGenerationMetadata", s.GetConfigGenerationMetadata() != nil)
 	case *tsbv2.Workspace:
 		add("isolationBoundary", s.GetIsolationBoundary() != "")
 		add("profiles", len(s.GetProfiles()) > 0)

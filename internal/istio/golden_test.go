@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -23,9 +22,8 @@ import (
 
 var update = golden.Flags() //nolint:gochecknoglobals // a flag of the test binary
 
-// TestGolden shows what text leads to: in.yaml is what users apply, observed.yaml what the edges report, clusters names
-// those that have not reported, claims says who asked first, and show limits the output to some kinds. What walk.yaml says
-// of requests is for test/istio, which sends them through what is rendered.
+// TestGolden shows what text leads to, which is read by offline.ParseCase; show limits the output to some kinds. What
+// walk.yaml says of requests is for test/istio, which sends them through what is rendered.
 func TestGolden(t *testing.T) {
 	schemas := istioSchemas(t)
 	golden.Run(t, "testdata/golden", *update, func(t *testing.T, c golden.Case) map[string]string {
@@ -79,44 +77,11 @@ func kinds(c golden.Case) []string { return strings.Fields(c.Files["show"]) }
 
 func input(t *testing.T, c golden.Case) offline.Input {
 	t.Helper()
-	decoded, problems := resource.Decode([]resource.File{{Name: "in.yaml", Data: []byte(c.Files["in.yaml"])}})
-	for _, p := range problems {
-		t.Error(p)
-	}
-	in := offline.Input{Clusters: strings.Fields(c.Files["clusters"]), Claims: claims(t, c.Files["claims"])}
-	for _, d := range decoded {
-		if d.Resource != nil {
-			in.Resources = append(in.Resources, d.Resource)
-		}
-	}
-	observed, err := offline.ParseObserved("observed.yaml", []byte(c.Files["observed.yaml"]))
+	in, err := offline.ParseCase(c.Files)
 	if err != nil {
-		t.Error(err)
-	}
-	in.Observed = observed
-	if t.Failed() {
-		t.FailNow()
+		t.Fatal(err)
 	}
 	return in
-}
-
-// claims reads lines such as "host/shop.test organizations/o/tenants/t/workspaces/w 7".
-func claims(t *testing.T, text string) map[store.Key]*store.Claim {
-	t.Helper()
-	out := map[store.Key]*store.Claim{}
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		since, err := strconv.ParseInt(f[2], 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		key := store.Key("c/" + f[0])
-		if out[key] == nil {
-			out[key] = &store.Claim{}
-		}
-		out[key].Claimants = append(out[key].Claimants, store.Claimant{Workspace: resource.FQN(f[1]), Since: since})
-	}
-	return out
 }
 
 // render is what a case leads to: objects by cluster, and what is said of each resource.

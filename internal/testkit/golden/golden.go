@@ -33,11 +33,7 @@ type Case struct {
 // under want/, or writes it there.
 func Run(t *testing.T, dir string, update bool, f func(t *testing.T, c Case) map[string]string) {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no cases in %s (err %v)", dir, err)
-	}
-	for _, path := range paths {
+	for _, path := range paths(t, dir) {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
 			ar, err := txtar.ParseFile(path)
 			if err != nil {
@@ -57,6 +53,30 @@ func Run(t *testing.T, dir string, update bool, f func(t *testing.T, c Case) map
 			}
 		})
 	}
+}
+
+// Cases are those of dir/*.txtar, for tests that only read them.
+func Cases(t *testing.T, dir string) []Case {
+	t.Helper()
+	var all []Case
+	for _, path := range paths(t, dir) {
+		ar, err := txtar.ParseFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _ := split(path, ar)
+		all = append(all, c)
+	}
+	return all
+}
+
+func paths(t *testing.T, dir string) []string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("no cases in %s (err %v)", dir, err)
+	}
+	return all
 }
 
 func split(path string, ar *txtar.Archive) (c Case, want map[string]string) {
