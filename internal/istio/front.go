@@ -25,11 +25,9 @@ func renderFront(f *intent.Front) []config {
 		h := &f.Hosts[i]
 		add("tier1-"+h.Name, &networking.DestinationRule{
 			Host: h.Host, WorkloadSelector: workloads(f.Selector),
-			TrafficPolicy: frontPolicy(h, h.Spread), Subsets: subsets(h),
+			TrafficPolicy: policyOf(h.Host, h.Ports, h.Failover, h.Spread), Subsets: subsets(h),
 		})
-		if mesh := policyOf(h.Host, h.Ports, h.Mesh, h.Spread); len(mesh.PortLevelSettings) > 0 {
-			add("global-gateway-"+h.Name, &networking.DestinationRule{Host: h.Host, TrafficPolicy: mesh})
-		}
+		add("global-gateway-"+h.Name, &networking.DestinationRule{Host: h.Host, TrafficPolicy: policyOf(h.Host, h.Ports, h.Mesh, h.Spread)})
 	}
 	return configs
 }
@@ -37,20 +35,9 @@ func renderFront(f *intent.Front) []config {
 func subsets(h *intent.FrontHost) []*networking.Subset {
 	var out []*networking.Subset
 	for _, s := range h.Subsets {
-		out = append(out, &networking.Subset{Name: s.Name, Labels: s.Labels, TrafficPolicy: frontPolicy(h, s.Spread)})
+		out = append(out, &networking.Subset{Name: s.Name, Labels: s.Labels, TrafficPolicy: policyOf(h.Host, h.Ports, h.Failover, s.Spread)})
 	}
 	return out
-}
-
-// frontPolicy also orders endpoints to which TLS is passed through as it is.
-func frontPolicy(h *intent.FrontHost, spread intent.Spread) *networking.TrafficPolicy {
-	policy := policyOf(h.Host, h.Ports, h.Failover, spread)
-	for _, p := range h.Ports {
-		if !p.MTLS {
-			policy.PortLevelSettings = append(policy.PortLevelSettings, portPolicy(p, h.Failover, spread))
-		}
-	}
-	return policy
 }
 
 func workloads(labels map[string]string) *istiotype.WorkloadSelector {

@@ -24,7 +24,7 @@ func renderForm(h *intent.Host, f *intent.Form, dress *dress) []config {
 		apiVersion: networkingV1, kind: "ServiceEntry", namespace: intent.GlobalNamespace, name: name,
 		spec: serviceEntry(h, f), wave: waveServiceEntry, dress: dress,
 	})
-	if !slices.ContainsFunc(h.Ports, func(p intent.HostPort) bool { return p.MTLS }) {
+	if len(h.Ports) == 0 {
 		return configs
 	}
 	return append(configs, config{
@@ -86,15 +86,14 @@ func endpointLabels(h *intent.Host, e *intent.Endpoint) map[string]string {
 	return labels
 }
 
-// policyOf is how endpoints of a host are called on its ports.
+// policyOf is how endpoints of a host are called on its ports. TLS of the callers is passed through as it is.
 func policyOf(host string, ports []intent.HostPort, failover intent.Failover, spread intent.Spread) *networking.TrafficPolicy {
 	policy := &networking.TrafficPolicy{}
 	for _, p := range ports {
-		if !p.MTLS {
-			continue
-		}
 		ps := portPolicy(p, failover, spread)
-		ps.Tls = &networking.ClientTLSSettings{Mode: networking.ClientTLSSettings_ISTIO_MUTUAL, Sni: host}
+		if p.MTLS {
+			ps.Tls = &networking.ClientTLSSettings{Mode: networking.ClientTLSSettings_ISTIO_MUTUAL, Sni: host}
+		}
 		policy.PortLevelSettings = append(policy.PortLevelSettings, ps)
 	}
 	return policy
