@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 )
@@ -35,12 +36,7 @@ func (c *checker) message(m protoreflect.Message, path string) {
 		c.freeForm(m, path, 0)
 		return
 	case *typesv2.StringMatch:
-		if m.GetRegex() == "" {
-			break
-		}
-		if _, err := regexp.Compile(m.GetRegex()); err != nil {
-			c.at(path+".regex", "is not a regular expression in RE2 syntax: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-		}
+		c.stringMatch(m, path)
 	case *typesv2.ConfigGenerationMetadata:
 		c.labels(m.GetLabels(), path+".labels")
 		for k := range m.GetAnnotations() {
@@ -75,6 +71,12 @@ func (c *checker) message(m protoreflect.Message, path string) {
 		c.external(m, path)
 	case *typesv2.Authorization_Local:
 		c.local(m, path)
+	case *gatewayv2.CorsPolicy:
+		c.cors(m, path)
+	case *gatewayv2.Modify:
+		c.modify(m, path)
+	case *gatewayv2.DirectResponse:
+		c.body(m, path)
 	case guarded:
 		c.guards(m, path)
 	}

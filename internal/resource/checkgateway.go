@@ -93,8 +93,6 @@ func (c *checker) routing(r *gatewayv2.HttpRouting, path string) {
 			c.route(rule.GetRoute(), at+".route")
 		}
 		c.redirect(rule.GetRedirect(), at+".redirect")
-		c.operations(rule.GetModify().GetHeaders().GetRequest(), at+".modify.headers.request")
-		c.operations(rule.GetModify().GetHeaders().GetResponse(), at+".modify.headers.response")
 	}
 }
 
@@ -107,11 +105,15 @@ func (c *checker) match(m *gatewayv2.HttpMatch, path string) {
 			c.at(mapPath(path+".headers", name), "must be in lower case: %q", strings.ToLower(name))
 		}
 	}
-	if p := m.GetUri().GetPrefix(); p != "" && !strings.HasPrefix(p, "/") {
-		c.at(path+".uri.prefix", "%q must start with '/'", p)
-	}
-	if p := m.GetUri().GetExact(); p != "" && !strings.HasPrefix(p, "/") {
-		c.at(path+".uri.exact", "%q must start with '/'", p)
+	switch u := m.GetUri().GetMatchType().(type) {
+	case *typesv2.StringMatch_Prefix:
+		if !strings.HasPrefix(u.Prefix, "/") && u.Prefix != "" {
+			c.at(path+".uri.prefix", "%q must start with '/'", u.Prefix)
+		}
+	case *typesv2.StringMatch_Exact:
+		if !strings.HasPrefix(u.Exact, "/") {
+			c.at(path+".uri.exact", "%q must start with '/'", u.Exact)
+		}
 	}
 }
 
@@ -124,7 +126,7 @@ func (c *checker) service(to, path string) {
 	case !ok || strings.Contains(host, "/"): // an annotation says so
 	case !dnsLabel.MatchString(namespace):
 		c.at(path+".host", "%q is not the name of a namespace", namespace)
-	case !hostname.MatchString(host):
+	case len(host) > 253 || !hostname.MatchString(host):
 		c.at(path+".host", "%q is not the name of a service", host)
 	}
 }
@@ -135,20 +137,5 @@ func (c *checker) redirect(r *gatewayv2.Redirect, path string) {
 	}
 	if s := r.GetScheme(); s != "" && s != "http" && s != "https" {
 		c.at(path+".scheme", "must be http or https, not %q", s)
-	}
-}
-
-func (c *checker) operations(o *gatewayv2.Modify_Operations, path string) {
-	for kind, names := range map[string]map[string]string{"set": o.GetSet(), "add": o.GetAdd()} {
-		for name := range names {
-			if !headerName.MatchString(name) {
-				c.at(mapPath(path+"."+kind, name), "is not the name of a header")
-			}
-		}
-	}
-	for i, name := range o.GetRemove() {
-		if !headerName.MatchString(name) {
-			c.at(path+".remove["+itoa(i)+"]", "%q is not the name of a header", name)
-		}
 	}
 }

@@ -89,7 +89,6 @@ func (c *checker) limitDimensions(all []*typesv2.RateLimiting_Dimension, path st
 		}
 		if h := d.GetHeader(); h != nil {
 			c.requestHeader(h.GetName(), at+".header.name")
-			c.emptyMatch(h.GetValue(), at+".header.value")
 		}
 	}
 }
@@ -114,10 +113,8 @@ func (c *checker) externalDimension(d *typesv2.RateLimiting_ExternalDimension, p
 	if h := d.GetRequestHeaders(); h != nil {
 		c.requestHeader(h.GetHeaderName(), path+".requestHeaders.headerName")
 	}
-	for name, m := range d.GetHeaderValueMatch().GetHeaders() {
-		at := mapPath(path+".headerValueMatch.headers", name)
-		c.requestHeader(name, at)
-		c.emptyMatch(m, at)
+	for name := range d.GetHeaderValueMatch().GetHeaders() {
+		c.requestHeader(name, mapPath(path+".headerValueMatch.headers", name))
 	}
 }
 
@@ -129,20 +126,6 @@ func (c *checker) requestHeader(name, path string) {
 		c.at(path, "%q is not the name of a header", name)
 	case n[0] == ':' && n != ":path" && n != ":method" && n != ":authority" && n != ":scheme":
 		c.at(path, "%q is no pseudo header: there are :path, :method, :authority and :scheme", name)
-	}
-}
-
-// emptyMatch refuses what can only be a mistake, and what Envoy does not take.
-func (c *checker) emptyMatch(m *typesv2.StringMatch, path string) {
-	switch t := m.GetMatchType().(type) {
-	case *typesv2.StringMatch_Prefix:
-		if t.Prefix == "" {
-			c.at(path+".prefix", "is empty")
-		}
-	case *typesv2.StringMatch_Regex:
-		if t.Regex == "" {
-			c.at(path+".regex", "is empty")
-		}
 	}
 }
 

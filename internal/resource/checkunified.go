@@ -69,8 +69,9 @@ func (c *checker) rule(r *gatewayv2.GatewayHttpRule, path string) {
 		c.match(m, path+".match["+itoa(j)+"]")
 	}
 	c.redirect(r.GetRedirect(), path+".redirect")
-	c.operations(r.GetModify().GetHeaders().GetRequest(), path+".modify.headers.request")
-	c.operations(r.GetModify().GetHeaders().GetResponse(), path+".modify.headers.response")
+	if r.GetTimeout() != nil {
+		c.wholly(r.GetTimeout(), path+".timeout")
+	}
 }
 
 // placedRoute is a route and where it stands.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 )
 
@@ -143,16 +144,23 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportMetric(4000, "objects")
 }
 
-// TestTooManyLimits: a rate limit service is asked about so many rules at once, and no more.
-func TestTooManyLimits(t *testing.T) {
+// TestMost: what is bounded since istiod or a rate limit service takes no more.
+func TestMost(t *testing.T) {
 	local := &typesv2.RateLimiting_Local{}
 	for range maxLimitRules + 1 {
 		local.Rules = append(local.Rules, &typesv2.RateLimiting_LocalRule{TokenBucket: &typesv2.RateLimiting_TokenBucket{MaxTokens: 1, FillInterval: durationpb.New(time.Second)}})
 	}
+	text := &gatewayv2.HttpBody{Specifier: &gatewayv2.HttpBody_String_{String_: strings.Repeat("a", largestBody+1)}}
 	c := &checker{}
 	c.rateLimiting(&typesv2.RateLimiting{Config: &typesv2.RateLimiting_Local_{Local: local}}, "spec.rateLimiting")
-	want := []Problem{{Field: "spec.rateLimiting.local.rules", Message: "has 1001 rules: at most 1000 hold at once"}}
+	c.stringMatch(&typesv2.StringMatch{MatchType: &typesv2.StringMatch_Regex{Regex: strings.Repeat("a", longestRegex+1)}}, "spec.uri")
+	c.body(&gatewayv2.DirectResponse{Body: text}, "spec.directResponse")
+	want := []Problem{
+		{Field: "spec.rateLimiting.local.rules", Message: "has 1001 rules: at most 1000 hold at once"},
+		{Field: "spec.uri.regex", Message: "is longer than 1024 characters"},
+		{Field: "spec.directResponse.body.string", Message: "is larger than 1 MiB"},
+	}
 	if diff := cmp.Diff(want, c.problems); diff != "" {
-		t.Errorf("1,001 rules (-want +got):\n%s", diff)
+		t.Errorf("too many, too long and too large (-want +got):\n%s", diff)
 	}
 }
