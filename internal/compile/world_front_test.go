@@ -29,42 +29,57 @@ func drawClusters(t *rapid.T) []*gatewayv2.ClusterDestination {
 
 // drawFront is a gateway in front of clusters, or a unified one that is either that or exposes its hosts.
 func drawFront(t *rapid.T) edit {
-	selector := &typesv2.WorkloadSelector{Namespace: one(t, "ns", "a", "b"), Labels: map[string]string{"app": one(t, "app", "x", "y")}}
+	selector := drawSelector(t)
 	name, port := one(t, "gateway", "t1", "t2"), one(t, "at", uint32(80), 443)
 	if one(t, "unified", true, false) {
 		route := &gatewayv2.GatewayRoute{Destination: &gatewayv2.GatewayRoute_ClusterDestination{ClusterDestination: &gatewayv2.ClusterDestinations{Clusters: drawClusters(t)}}}
 		if one(t, "exposes", true, false) {
 			r := drawRoute(t)
-			route = &gatewayv2.GatewayRoute{Destination: &gatewayv2.GatewayRoute_ServiceDestination{ServiceDestination: &gatewayv2.ServiceDestination{Host: r.GetHost(), Port: r.GetPort()}}}
+			route = &gatewayv2.GatewayRoute{Destination: &gatewayv2.GatewayRoute_ServiceDestination{ServiceDestination: &gatewayv2.ServiceDestination{
+				Host: r.GetHost(), Port: r.GetPort(), Tls: read[typesv2.ClientTLS](one(t, "tls to", "", "", `{"mode": "SIMPLE", "secretName": "ca"}`)),
+			}}}
 		}
-		g := &gatewayv2.Gateway{WorkloadSelector: selector}
+		g := &gatewayv2.Gateway{WorkloadSelector: selector, WasmPlugins: drawAttachments(t)}
 		var failover *typesv2.FailoverSettings
 		if one(t, "failover", true, false) {
 			failover = &typesv2.FailoverSettings{FailoverPriority: []string{one(t, "first", "p1", "p2")}}
 		}
 		if one(t, "http", true, false) {
-			g.Http = []*gatewayv2.GatewayHttpServer{{Name: "u", Port: port, Hostname: drawHost(t), FailoverSettings: failover, Routing: &gatewayv2.GatewayHttpRouting{
-				Rules: []*gatewayv2.GatewayHttpRule{{Action: &gatewayv2.GatewayHttpRule_Route{Route: route}}},
-			}}}
+			g.Http = []*gatewayv2.GatewayHttpServer{{
+				Name: "u", Port: port, Hostname: drawHost(t), Tls: drawTLS(t, port), FailoverSettings: failover,
+				Authentication: drawAuthentication(t), Authorization: drawAuthorization(t), RateLimiting: drawLimits(t),
+				Routing: &gatewayv2.GatewayHttpRouting{Rules: []*gatewayv2.GatewayHttpRule{{
+					DisableExternalAuthorization: one(t, "open", true, false), CorsPolicy: one(t, "cors", nil, &gatewayv2.CorsPolicy{AllowOrigin: []string{"*"}}),
+					Action: &gatewayv2.GatewayHttpRule_Route{Route: route},
+				}}},
+			}}
 			if one(t, "transit", true, false) {
-				g.Http[0].Port, g.Http[0].TrafficMode = 0, gatewayv2.TrafficMode_TRANSIT
+				g.Http[0].Port, g.Http[0].Tls, g.Http[0].TrafficMode = 0, nil, gatewayv2.TrafficMode_TRANSIT
 			}
 		} else {
 			g.Tls = []*gatewayv2.GatewayTLSServer{{Name: "u", Port: port, Hostname: drawHost(t), FailoverSettings: failover, Route: route}}
 		}
 		return testResource("gateway.tsb.tetrate.io/v2/Gateway", groupFQN(t).Child("unifiedgateways", name), g)
 	}
-	g := &gatewayv2.Tier1Gateway{WorkloadSelector: selector}
+	g := &gatewayv2.Tier1Gateway{WorkloadSelector: selector, Extension: drawAttachments(t)}
 	host, clusters := drawHost(t), drawClusters(t)
 	switch one(t, "list", "external", "external", "internal", "pass", "tcp", "tcpinternal") {
 	case "external":
-		g.ExternalServers = []*gatewayv2.Tier1ExternalServer{{Name: "e", Port: port, Hostname: host, Clusters: clusters}}
+		g.ExternalServers = []*gatewayv2.Tier1ExternalServer{{
+			Name: "e", Port: port, Hostname: host, Clusters: clusters, Tls: drawTLS(t, port),
+			Authentication: drawAuthentication(t), Authorization: drawAuthorization(t), RateLimiting: drawLimits(t),
+		}}
+		if one(t, "redirect", true, false, false, false) {
+			g.ExternalServers[0].Clusters, g.ExternalServers[0].Redirect = nil, &gatewayv2.Redirect{Scheme: "https"}
+		}
 	case "internal":
-		g.InternalServers = []*gatewayv2.Tier1InternalServer{{Name: "n", Hostname: host, Clusters: clusters}}
+		g.InternalServers = []*gatewayv2.Tier1InternalServer{{
+			Name: "n", Hostname: host, Clusters: clusters, Authentication: drawAuthentication(t), Authorization: drawAuthorization(t),
+		}}
 	case "pass":
 		g.PassthroughServers = []*gatewayv2.Tier1PassthroughServer{{Name: "p", Port: port, Hostname: host, Clusters: clusters}}
 	case "tcp":
-		g.TcpExternalServers = []*gatewayv2.Tier1TCPExternalServer{{Name: "t", Port: port, Hostname: host, Clusters: clusters}}
+		g.TcpExternalServers = []*gatewayv2.Tier1TCPExternalServer{{Name: "t", Port: port, Hostname: host, Clusters: clusters, Tls: drawTLS(t, port)}}
 	case "tcpinternal":
 		g.TcpInternalServers = []*gatewayv2.Tier1TCPInternalServer{{Name: "i", Hostname: host, Clusters: clusters}}
 	}
