@@ -221,6 +221,13 @@ func (r *runner) request(ctx context.Context, c Call, first bool) error {
 				return err
 			}
 		}
+		// Different answers come from different places, which do not hear of a change at the same moment. Waiting for
+		// them says nothing about the answers that are judged then.
+		if len(c.Want.Distinct) > 0 && len(c.Want.Counts) == 0 {
+			if err := r.poll(ctx, a, req, Want{Distinct: c.Want.Distinct}, within); err != nil {
+				return err
+			}
+		}
 		within = 0
 	}
 	return r.poll(ctx, a, req, c.Want, within)
