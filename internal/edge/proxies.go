@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 )
@@ -178,7 +179,11 @@ func (a *istiods) ask(ctx context.Context, address string) ([]byte, error) {
 	stream := client.CallBidiStream(ctx)
 	stream.RequestHeader().Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	err = stream.Send(&isthmusv1.DiscoveryRequest{
-		Node:    &isthmusv1.DiscoveryRequest_Node{Id: "sidecar~127.0.0.1~isthmus-edge." + a.namespace + "~" + a.namespace + ".svc.cluster.local"},
+		Node: &isthmusv1.DiscoveryRequest_Node{
+			Id: "sidecar~127.0.0.1~isthmus-edge." + a.namespace + "~" + a.namespace + ".svc.cluster.local",
+			// Without a version istiod complains each time. One that is no number is the same to it as none.
+			Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{"ISTIO_VERSION": structpb.NewStringValue("isthmus")}},
+		},
 		TypeUrl: "istio.io/debug", ResourceNames: []string{"syncz"},
 	})
 	if err != nil && !errors.Is(err, io.EOF) { // EOF: what went wrong is said to who receives

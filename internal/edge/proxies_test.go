@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -60,6 +61,9 @@ func TestAskIstiod(t *testing.T) {
 		// Istio takes the namespace out of the fourth part, and refuses who is of another one.
 		if parts := strings.Split(m.GetNode().GetId(), "~"); len(parts) != 4 || !strings.HasPrefix(parts[3], "istio-system.") {
 			return connect.NewError(connect.CodePermissionDenied, fmt.Errorf("no identities matched %q", parts))
+		}
+		if m.GetNode().GetMetadata().GetFields()["ISTIO_VERSION"].GetStringValue() == "" {
+			return connect.NewError(connect.CodeInvalidArgument, errors.New("istiod would complain of the missing version"))
 		}
 		asked <- s.RequestHeader().Get("Authorization") + " " + m.GetTypeUrl() + " " + strings.Join(m.GetResourceNames(), ",")
 		return s.Send(&isthmusv1.DiscoveryResponse{Resources: []*anypb.Any{{TypeUrl: "istio.io/debug", Value: []byte("[]")}}})

@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	anypb "google.golang.org/protobuf/types/known/anypb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -140,7 +141,8 @@ func (x *DiscoveryResponse) GetTypeUrl() string {
 type DiscoveryRequest_Node struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id is "<type>~<address>~<pod>.<namespace>~<domain>".
-	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id            string           `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Metadata      *structpb.Struct `protobuf:"bytes,3,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -182,18 +184,26 @@ func (x *DiscoveryRequest_Node) GetId() string {
 	return ""
 }
 
+func (x *DiscoveryRequest_Node) GetMetadata() *structpb.Struct {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 var File_isthmus_v1_istiod_proto protoreflect.FileDescriptor
 
 const file_isthmus_v1_istiod_proto_rawDesc = "" +
 	"\n" +
 	"\x17isthmus/v1/istiod.proto\x12\n" +
-	"isthmus.v1\x1a\x19google/protobuf/any.proto\"\xa3\x01\n" +
+	"isthmus.v1\x1a\x19google/protobuf/any.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xd8\x01\n" +
 	"\x10DiscoveryRequest\x125\n" +
 	"\x04node\x18\x02 \x01(\v2!.isthmus.v1.DiscoveryRequest.NodeR\x04node\x12%\n" +
 	"\x0eresource_names\x18\x03 \x03(\tR\rresourceNames\x12\x19\n" +
-	"\btype_url\x18\x04 \x01(\tR\atypeUrl\x1a\x16\n" +
+	"\btype_url\x18\x04 \x01(\tR\atypeUrl\x1aK\n" +
 	"\x04Node\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"b\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
+	"\bmetadata\x18\x03 \x01(\v2\x17.google.protobuf.StructR\bmetadata\"b\n" +
 	"\x11DiscoveryResponse\x122\n" +
 	"\tresources\x18\x02 \x03(\v2\x14.google.protobuf.AnyR\tresources\x12\x19\n" +
 	"\btype_url\x18\x04 \x01(\tR\atypeUrlB.Z,isthmus.dev/isthmus/api/isthmus/v1;isthmusv1b\x06proto3"
@@ -216,15 +226,17 @@ var file_isthmus_v1_istiod_proto_goTypes = []any{
 	(*DiscoveryResponse)(nil),     // 1: isthmus.v1.DiscoveryResponse
 	(*DiscoveryRequest_Node)(nil), // 2: isthmus.v1.DiscoveryRequest.Node
 	(*anypb.Any)(nil),             // 3: google.protobuf.Any
+	(*structpb.Struct)(nil),       // 4: google.protobuf.Struct
 }
 var file_isthmus_v1_istiod_proto_depIdxs = []int32{
 	2, // 0: isthmus.v1.DiscoveryRequest.node:type_name -> isthmus.v1.DiscoveryRequest.Node
 	3, // 1: isthmus.v1.DiscoveryResponse.resources:type_name -> google.protobuf.Any
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	4, // 2: isthmus.v1.DiscoveryRequest.Node.metadata:type_name -> google.protobuf.Struct
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_isthmus_v1_istiod_proto_init() }
