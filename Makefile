@@ -13,7 +13,7 @@ export VERSION ?= 0.1.0
 STAGE       := build/stage
 DEBIAN      := nftables iptables iproute2 util-linux curl openssl ca-certificates procps
 
-.PHONY: help deps build engines demo test test-unit test-race test-generated test-sandbox test-istio test-e2e test-scenarios bench vet generate tools clean down
+.PHONY: help deps build engines demo test test-unit test-race test-generated test-sandbox test-istio test-e2e test-scenarios refresh bench vet generate tools clean down
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ test-e2e: build engines ## the guide and its failures on two real clusters
 
 test-scenarios: build engines ## real requests of test/scenarios on three real clusters; KEEP=1 leaves them running
 	@$(STAGE) scenarios build/scenarios $(if $(KEEP),--keep)
+
+refresh: ## the clusters that test-scenarios KEEP=1 left running get the product as it is now
+	@build/refresh
 
 bench: ## figures beside their budgets
 	@build/bench
