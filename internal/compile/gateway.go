@@ -50,12 +50,14 @@ func deriveGateway(r *Reads, unit string, out *output) {
 	s := &scene{r: r, out: out, plan: p, cluster: c}
 	s.findPods()
 	s.findServices()
+	hosts, origins := s.resolve()
 	gw := &intent.Gateway{
 		Key:       intent.GatewayKey{Cluster: name, FQN: p.FQN},
 		Workspace: p.Workspace.Name(), Group: p.FQN.Parent().Name(),
 		Namespace: p.Namespace, Name: p.Name,
 		Servers:  s.servers(),
-		Hosts:    s.nameHosts(s.resolve()),
+		Hosts:    s.nameHosts(hosts),
+		Origins:  origins,
 		Metadata: p.Metadata, Extensions: s.extensions(),
 	}
 	selector, ok := s.selector()
@@ -221,62 +223,6 @@ func (s *scene) checkPort(field string, number uint32) {
 	}
 	if first == nil {
 		s.say(no(reasonPortMissing, field, "Service %q in namespace %q has no port %d.", s.main.GetName(), s.plan.Namespace, number))
-	}
-}
-
-// resolve looks at the destinations of routes, and returns the hosts with what cannot be allowed replaced.
-func (s *scene) resolve() []intent.GatewayHost {
-	hosts, own := s.aim(s.plan.Hosts)
-	for _, ref := range s.plan.Refs {
-		// The gateway is placed only where its workspace owns its namespace.
-		if ref.Namespace == s.plan.Namespace || s.plan.Privileged || owns(s.r, s.plan.Workspace, s.cluster.Name, ref.Namespace) {
-			s.checkDestination(ref)
-			continue
-		}
-		s.say(no(reasonNamespaceForeign, ref.Field+".host", "Namespace %q does not belong to workspace %q; requests are answered with 503.", ref.Namespace, s.plan.Workspace))
-		if !own {
-			hosts, own = cloneHosts(hosts), true
-		}
-		refuse(&hosts[ref.Host], ref)
-	}
-	if own {
-		for i := range hosts {
-			hosts[i].Pass = slices.DeleteFunc(hosts[i].Pass, isRefused)
-			hosts[i].TCP = slices.DeleteFunc(hosts[i].TCP, isRefused)
-		}
-	}
-	return hosts
-}
-
-// refuse keeps a rule's match, so that its requests do not fall to a later rule, and takes its destination away.
-func refuse(h *intent.GatewayHost, ref destinationRef) {
-	switch ref.Kind {
-	case kindHTTP:
-		route := &h.HTTP[ref.Index]
-		route.To, route.Rewrite = nil, nil
-		route.Direct = &intent.Direct{Status: 503}
-	case kindTLS:
-		h.Pass[ref.Index] = intent.Forward{}
-	case kindTCP:
-		h.TCP[ref.Index] = intent.Forward{}
-	}
-}
-
-func isRefused(f intent.Forward) bool { return len(f.To) == 0 }
-
-// checkDestination says whether a service of the cluster exists and has the port.
-func (s *scene) checkDestination(ref destinationRef) {
-	if ref.Service == "" || !s.cluster.Known {
-		return
-	}
-	svc := s.fact("service/" + ref.Namespace + "/" + ref.Service).GetService()
-	switch {
-	case svc == nil:
-		s.say(no(reasonUnknownService, ref.Field+".host", "Service %q does not exist in namespace %q.", ref.Service, ref.Namespace))
-	case ref.Port == 0 && len(svc.GetPorts()) > 1:
-		s.say(no(reasonUnknownPort, ref.Field+".port", "Service %q in namespace %q has several ports: choose one.", ref.Service, ref.Namespace))
-	case ref.Port != 0 && !slices.ContainsFunc(svc.GetPorts(), func(p *isthmusv1.Service_Port) bool { return p.GetNumber() == ref.Port }):
-		s.say(no(reasonUnknownPort, ref.Field+".port", "Service %q in namespace %q has no port %d.", ref.Service, ref.Namespace, ref.Port))
 	}
 }
 

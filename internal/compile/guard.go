@@ -26,7 +26,7 @@ func guard(p *plan, s *server, out *output) (*intent.Guard, bool) {
 		say(u.field, u.closes)
 	}
 	for _, t := range s.targets() {
-		if t.tls != nil && t.tls.GetMode() != typesv2.ClientTLS_DISABLED {
+		if clientTLS(t.tls, "") != nil && s.protocol == intent.Passthrough { // it would be TLS in TLS
 			say(t.field+".tls", true)
 		}
 	}

@@ -54,6 +54,8 @@ type destinationRef struct {
 	// Kind is that of the server; Index counts in the list of such routes of the host.
 	Kind  string
 	Index int
+	// TLS that the gateway starts; nil for that of the mesh, or none.
+	TLS *intent.ClientTLS
 }
 
 // exposure is what a gateway offers to callers in the mesh under one host.

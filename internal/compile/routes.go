@@ -71,7 +71,7 @@ func (p *plan) lead(s *server, t *target, at destinationRef) []intent.Share {
 		return f.shares(s.port)
 	}
 	d, ref := destination(t.service)
-	ref.Field, ref.Host, ref.Kind, ref.Index = t.field, at.Host, at.Kind, at.Index
+	ref.Field, ref.Host, ref.Kind, ref.Index, ref.TLS = t.field, at.Host, at.Kind, at.Index, clientTLS(t.tls, d.Host)
 	p.Refs = append(p.Refs, ref)
 	return intent.All(d)
 }

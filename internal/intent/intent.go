@@ -59,6 +59,8 @@ type Gateway struct {
 	Metadata Metadata
 	// Extensions meet the requests of all HTTP servers.
 	Extensions []Extension
+	// Origins are destinations of routes to which the gateway starts TLS of its own.
+	Origins []Origin
 	// Egress lets requests from within the mesh out of it; nil lets none.
 	Egress *Egress
 }

@@ -27,6 +27,9 @@ func renderGateway(g *intent.Gateway) []config {
 		configs = append(configs, renderEgress(g, dress)...)
 	}
 	configs = append(configs, wasmPlugins(g, dress)...)
+	for i := range g.Origins {
+		configs = append(configs, renderOrigin(g, &g.Origins[i], dress)...)
+	}
 	if len(spec.Servers) == 0 {
 		return configs // Istio refuses a Gateway without a server
 	}
