@@ -26,7 +26,8 @@ func guard(p *plan, s *server, out *output) (*intent.Guard, bool) {
 		say(u.field, u.closes)
 	}
 	for _, t := range s.targets() {
-		if clientTLS(t.tls, "") != nil && s.protocol == intent.Passthrough { // it would be TLS in TLS
+		// Passed through, it would be TLS in TLS; and that of the mesh is there anyway, where the service takes part in it.
+		if clientTLS(t.tls, "") != nil && (s.protocol == intent.Passthrough || t.tls.GetMode() == typesv2.ClientTLS_ISTIO_MUTUAL) {
 			say(t.field+".tls", true)
 		}
 	}
