@@ -92,11 +92,15 @@ type keeper struct {
 	mu     sync.Mutex
 	wanted map[string][]string // names of Secrets by namespace; nil while it is not known
 	given  map[string]string   // names of files, by "<namespace>/<name>" of the Secret
+
+	// last is whose the files of a namespace were. A Secret that is made again gives them to the same: pods see the former
+	// for another minute. Only passes touch it.
+	last map[string]map[string]client
 }
 
-func newKeeper(client dynamic.Interface, log *slog.Logger, installed func() map[string]bool, told func(string)) *keeper {
-	k := &keeper{client: client, log: log, wake: make(chan struct{}, 1), told: told, installed: installed, given: map[string]string{}}
-	k.made = apply.NewInformer(client, secretsResource, apply.Scope{Fields: "type=" + installer.SignInType}, func(u *unstructured.Unstructured) any { return signInItem(u) })
+func newKeeper(cluster dynamic.Interface, log *slog.Logger, installed func() map[string]bool, told func(string)) *keeper {
+	k := &keeper{client: cluster, log: log, wake: make(chan struct{}, 1), told: told, installed: installed, given: map[string]string{}, last: map[string]map[string]client{}}
+	k.made = apply.NewInformer(cluster, secretsResource, apply.Scope{Fields: "type=" + installer.SignInType}, func(u *unstructured.Unstructured) any { return signInItem(u) })
 	_, _ = k.made.AddEventHandler(cache.ResourceEventHandlerFuncs{ // errors only after the stop
 		AddFunc: func(any) { poke(k.wake) }, UpdateFunc: func(_, _ any) { poke(k.wake) }, DeleteFunc: func(any) { poke(k.wake) },
 	})
@@ -274,8 +278,15 @@ func (k *keeper) namespace(ctx context.Context, ns string, m *mounted, installed
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 			return nil, fmt.Errorf("delete Secret %s/%s: %w", ns, m.Name, err)
 		}
+		delete(k.last, ns)
 		return nil, nil
 	}
+	if len(m.clients) == 0 && len(k.last[ns]) > 0 {
+		again := *m
+		again.clients = k.last[ns]
+		m = &again
+	}
+	k.last[ns] = m.clients
 	clients, files, err := k.fill(ctx, ns, m, wanted[ns])
 	if err != nil || len(files) == 0 && maps.Equal(clients, m.clients) {
 		return m.clients, err
@@ -295,6 +306,7 @@ func (k *keeper) namespace(ctx context.Context, ns string, m *mounted, installed
 		return m.clients, fmt.Errorf("write Secret %s/%s: %w", ns, m.Name, err)
 	}
 	k.log.InfoContext(ctx, "secrets of clients given to gateways", "namespace", ns, "files", len(files))
+	k.last[ns] = clients
 	return clients, nil
 }
 

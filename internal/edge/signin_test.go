@@ -247,6 +247,7 @@ func TestKeeper(t *testing.T) {
 		}
 	})
 	t.Run("DeletedComesBack", func(t *testing.T) {
+		a := x.k.file("front/a") // not the one that the first of several would get
 		if err := x.secrets().Delete(t.Context(), installer.SignInSecret, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -254,6 +255,9 @@ func TestKeeper(t *testing.T) {
 		x.pass()
 		if secret, _ := x.words("a"); secret != "one" {
 			t.Errorf("words of a: %q", secret)
+		}
+		if got := x.k.file("front/a"); got != a || x.k.file("front/b") != b {
+			t.Errorf("a has %q and had %q, b has %q and had %q", got, a, x.k.file("front/b"), b)
 		}
 	})
 	t.Run("NothingToWrite", func(t *testing.T) {

@@ -206,6 +206,15 @@ func common(m, with map[string]string, first bool) map[string]string {
 	return m
 }
 
+// inAll are the volumes that all pods have: Envoy refuses or waits for a file that is not there.
+func inAll(pods []*gatewayPod, newest *gatewayPod) []string {
+	mounts := slices.Clone(newest.mounts)
+	for _, p := range pods {
+		mounts = slices.DeleteFunc(mounts, func(m string) bool { return !slices.Contains(p.mounts, m) })
+	}
+	return mounts
+}
+
 // workload is the fact about the pods of one workload; nil when there is neither a pod nor a Deployment.
 func workload(namespace, name string, pods []*gatewayPod, deployed *deployment) *isthmusv1.Fact {
 	if len(pods) == 0 && deployed == nil {
@@ -231,7 +240,7 @@ func workload(namespace, name string, pods []*gatewayPod, deployed *deployment) 
 	w.Nodes = slices.Compact(w.Nodes)
 	slices.Sort(w.ServiceAccounts)
 	w.ServiceAccounts = slices.Compact(w.ServiceAccounts)
-	w.ServiceAccount, w.Ports, w.ForwardedClients, w.Mounts = newest.account, newest.ports, newest.forwarded, newest.mounts
+	w.ServiceAccount, w.Ports, w.ForwardedClients, w.Mounts = newest.account, newest.ports, newest.forwarded, inAll(pods, newest)
 	if w.Ready == 0 {
 		w.Labels = newest.labels
 	}

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -100,5 +101,13 @@ func TestMounts(t *testing.T) {
 	got := workload("front", "gw", []*gatewayPod{podItem(&u).pod}, nil).GetWorkload().GetMounts()
 	if diff := cmp.Diff([]string{"/etc/istio/pod", "/files"}, got); diff != "" {
 		t.Errorf("mounts (-want +got):\n%s", diff)
+	}
+	var older unstructured.Unstructured
+	if err := yaml.Unmarshal([]byte(strings.ReplaceAll(pod, "/files", "/others")), &older.Object); err != nil {
+		t.Fatal(err)
+	}
+	got = workload("front", "gw", []*gatewayPod{podItem(&older).pod, podItem(&u).pod}, nil).GetWorkload().GetMounts()
+	if diff := cmp.Diff([]string{"/etc/istio/pod"}, got); diff != "" {
+		t.Errorf("mounts of two generations (-want +got):\n%s", diff)
 	}
 }

@@ -79,7 +79,7 @@ func (in *Installer) prepare(ctx context.Context, namespace string) error {
 	if apierrors.IsNotFound(err) {
 		_, err = secrets.Create(ctx, NewSignIn(namespace), metav1.CreateOptions{FieldManager: fieldManager})
 	}
-	if err != nil && !apierrors.IsAlreadyExists(err) {
+	if err != nil && !apierrors.IsAlreadyExists(err) && !refusal(err) { // a namespace that goes gets nothing new
 		return fmt.Errorf("make Secret %s/%s: %w", namespace, SignInSecret, err)
 	}
 	return nil

@@ -60,6 +60,9 @@ func signInFilter(in *intent.SignIn, suffix string) httpFilter {
 	if in.Host != "" {
 		config.Fields["allowed_redirect_domains"] = texts([]string{in.Host})
 	}
+	if strings.HasPrefix(in.RedirectURI, "https://") { // also where TLS ends in front of the gateway
+		config.Fields["original_request_uri"] = text("https://%REQ(:authority)%")
+	}
 	if in.Basic {
 		config.Fields["auth_type"] = text("BASIC_AUTH")
 	}

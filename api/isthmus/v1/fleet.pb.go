@@ -1517,7 +1517,7 @@ type Workload struct {
 	Rejected []string `protobuf:"bytes,10,rep,name=rejected,proto3" json:"rejected,omitempty"`
 	// forwarded_clients is what the pods say of themselves in place of the mesh; absent when they say nothing.
 	ForwardedClients *bool `protobuf:"varint,11,opt,name=forwarded_clients,json=forwardedClients,proto3,oneof" json:"forwarded_clients,omitempty"`
-	// mounts are the paths at which volumes are mounted into the containers of the newest pod, sorted.
+	// mounts are the paths at which volumes are mounted into the containers of all pods, sorted.
 	Mounts        []string `protobuf:"bytes,12,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -695,14 +695,19 @@ type OIDC struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Provider *OIDC_Provider         `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
 	ClientId string                 `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// client_token_secret is a Secret in the namespace of the gateway.
-	ClientTokenSecret   string         `protobuf:"bytes,3,opt,name=client_token_secret,json=clientTokenSecret,proto3" json:"client_token_secret,omitempty"`
-	RedirectUri         string         `protobuf:"bytes,4,opt,name=redirect_uri,json=redirectUri,proto3" json:"redirect_uri,omitempty"`
-	RedirectPathMatcher string         `protobuf:"bytes,5,opt,name=redirect_path_matcher,json=redirectPathMatcher,proto3" json:"redirect_path_matcher,omitempty"`
-	SignoutPath         string         `protobuf:"bytes,6,opt,name=signout_path,json=signoutPath,proto3" json:"signout_path,omitempty"`
-	AuthScopes          []string       `protobuf:"bytes,7,rep,name=auth_scopes,json=authScopes,proto3" json:"auth_scopes,omitempty"`
-	GrantType           OIDC_GrantType `protobuf:"varint,8,opt,name=grant_type,json=grantType,proto3,enum=tetrateio.api.tsb.types.v2.OIDC_GrantType" json:"grant_type,omitempty"`
-	AuthType            OIDC_AuthType  `protobuf:"varint,9,opt,name=auth_type,json=authType,proto3,enum=tetrateio.api.tsb.types.v2.OIDC_AuthType" json:"auth_type,omitempty"`
+	// client_token_secret is a Secret in the namespace of the gateway: its key client-secret, or its only one.
+	ClientTokenSecret string `protobuf:"bytes,3,opt,name=client_token_secret,json=clientTokenSecret,proto3" json:"client_token_secret,omitempty"`
+	// redirect_uri is where the provider sends browsers back to, on the host of the server. %REQ(:authority)% stands for the
+	// host that was asked for.
+	RedirectUri string `protobuf:"bytes,4,opt,name=redirect_uri,json=redirectUri,proto3" json:"redirect_uri,omitempty"`
+	// redirect_path_matcher is the path with which they arrive; that of redirect_uri when empty.
+	RedirectPathMatcher string `protobuf:"bytes,5,opt,name=redirect_path_matcher,json=redirectPathMatcher,proto3" json:"redirect_path_matcher,omitempty"`
+	// signout_path deletes the cookies; /signout when empty.
+	SignoutPath string `protobuf:"bytes,6,opt,name=signout_path,json=signoutPath,proto3" json:"signout_path,omitempty"`
+	// auth_scopes are what the provider is asked for; user when empty.
+	AuthScopes []string       `protobuf:"bytes,7,rep,name=auth_scopes,json=authScopes,proto3" json:"auth_scopes,omitempty"`
+	GrantType  OIDC_GrantType `protobuf:"varint,8,opt,name=grant_type,json=grantType,proto3,enum=tetrateio.api.tsb.types.v2.OIDC_GrantType" json:"grant_type,omitempty"`
+	AuthType   OIDC_AuthType  `protobuf:"varint,9,opt,name=auth_type,json=authType,proto3,enum=tetrateio.api.tsb.types.v2.OIDC_AuthType" json:"auth_type,omitempty"`
 	// use_refresh_token is true when absent.
 	UseRefreshToken *bool              `protobuf:"varint,10,opt,name=use_refresh_token,json=useRefreshToken,proto3,oneof" json:"use_refresh_token,omitempty"`
 	CookieConfig    *OIDC_CookieConfig `protobuf:"bytes,11,opt,name=cookie_config,json=cookieConfig,proto3" json:"cookie_config,omitempty"`
@@ -1229,10 +1234,13 @@ func (x *JWT_ClaimToHeader) GetClaim() string {
 }
 
 type OIDC_Provider struct {
-	state                 protoimpl.MessageState `protogen:"open.v1"`
-	Issuer                string                 `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
-	AuthorizationEndpoint string                 `protobuf:"bytes,2,opt,name=authorization_endpoint,json=authorizationEndpoint,proto3" json:"authorization_endpoint,omitempty"`
-	TokenEndpoint         string                 `protobuf:"bytes,3,opt,name=token_endpoint,json=tokenEndpoint,proto3" json:"token_endpoint,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Issuer string                 `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// authorization_endpoint is where browsers sign in, token_endpoint what the gateway asks. Both have to be given.
+	AuthorizationEndpoint string `protobuf:"bytes,2,opt,name=authorization_endpoint,json=authorizationEndpoint,proto3" json:"authorization_endpoint,omitempty"`
+	TokenEndpoint         string `protobuf:"bytes,3,opt,name=token_endpoint,json=tokenEndpoint,proto3" json:"token_endpoint,omitempty"`
+	// keys with which the provider's tokens are verified; without any they are not.
+	//
 	// Types that are valid to be assigned to Keys:
 	//
 	//	*OIDC_Provider_JwksUri
