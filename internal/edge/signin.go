@@ -257,18 +257,10 @@ func (k *keeper) pass(ctx context.Context) error {
 func (k *keeper) namespace(ctx context.Context, ns string, m *mounted, installed bool, wanted map[string][]string) (map[string]client, error) {
 	secrets := k.client.Resource(secretsResource).Namespace(ns)
 	switch {
+	case m == nil && !installed:
+		return nil, nil
 	case m == nil:
-		if !installed {
-			return nil, nil
-		}
-		u, err := secrets.Create(ctx, installer.NewSignIn(ns), metav1.CreateOptions{FieldManager: Manager})
-		if apierrors.IsAlreadyExists(err) || apierrors.HasStatusCause(err, "NamespaceTerminating") { // it will be seen
-			return nil, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("make Secret %s/%s: %w", ns, installer.SignInSecret, err)
-		}
-		m = signInItem(u)
+		return k.create(ctx, ns, wanted[ns])
 	case !m.ours:
 		return nil, fmt.Errorf("the Secret %s/%s is somebody else's", ns, installer.SignInSecret)
 	case wanted == nil: // not knowing what is wanted is not wanting nothing
@@ -306,6 +298,36 @@ func (k *keeper) namespace(ctx context.Context, ns string, m *mounted, installed
 		return m.clients, fmt.Errorf("write Secret %s/%s: %w", ns, m.Name, err)
 	}
 	k.log.InfoContext(ctx, "secrets of clients given to gateways", "namespace", ns, "files", len(files))
+	k.last[ns] = clients
+	return clients, nil
+}
+
+// create makes the Secret of a namespace at once with what is wanted: a pod that starts now sees no other for a while.
+func (k *keeper) create(ctx context.Context, ns string, wanted []string) (map[string]client, error) {
+	u := installer.NewSignIn(ns)
+	m := signInItem(u)
+	if last := k.last[ns]; last != nil {
+		m.clients = last
+	}
+	clients, files, err := k.fill(ctx, ns, m, wanted)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(clients)
+	if err != nil {
+		return nil, err
+	}
+	data, _, _ := unstructured.NestedMap(u.Object, "data")
+	maps.Copy(data, files)
+	u.Object["data"] = data
+	u.SetAnnotations(map[string]string{signInGiven: string(text)})
+	_, err = k.client.Resource(secretsResource).Namespace(ns).Create(ctx, u, metav1.CreateOptions{FieldManager: Manager})
+	if apierrors.IsAlreadyExists(err) || apierrors.HasStatusCause(err, "NamespaceTerminating") { // it will be seen
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make Secret %s/%s: %w", ns, installer.SignInSecret, err)
+	}
 	k.last[ns] = clients
 	return clients, nil
 }

@@ -47,6 +47,9 @@ func signInFilter(in *intent.SignIn, suffix string) httpFilter {
 		"signout_path", exactPath(in.SignoutPath),
 		"auth_scopes", texts(in.Scopes),
 		"use_refresh_token", structpb.NewBoolValue(in.Refresh),
+		// What a page loads in the background cannot sign in, and each attempt would leave cookies, of which Envoy bears
+		// about thirty pairs in a request. It is answered 401.
+		"deny_redirect_matcher", list(nested("name", text("sec-fetch-mode"), "string_match", nested("exact", text("navigate")), "invert_match", yes())),
 		"forward_bearer_token", yes(), // in the place of what the client says there
 		"default_expires_in", text("3600s"), // for providers that do not say how long their tokens live
 		"stat_prefix", text("isthmus"),
