@@ -74,12 +74,12 @@ func (s *scene) handOver(i int, g *intent.Guard) {
 	}
 	in := *g.SignIn
 	if s.cluster.Known && !in.TokenAt.Lost {
-		in.File = s.clientFile(s.plan.Fields[i]+".authentication.oidc.clientTokenSecret", in.Secret)
+		in.File = s.clientFile(s.plan.Fields[i]+".authentication.oidc.clientTokenSecret", in.Secret, s.plan.Servers[i].Host)
 	}
 	g.SignIn = &in // the plan's own is shared
 }
 
-func (s *scene) clientFile(field, name string) string {
+func (s *scene) clientFile(field, name, host string) string {
 	for _, w := range s.pods {
 		if !slices.Contains(w.GetMounts(), intent.SignInMount) {
 			s.say(no(reasonSecretsUnmounted, field, "The pods of %q in namespace %q have no volume at %s: they are not installed by Isthmus, or not yet replaced by newer ones.", w.GetName(), s.plan.Namespace, intent.SignInMount))
@@ -94,10 +94,10 @@ func (s *scene) clientFile(field, name string) string {
 	case secret.GetClientProblem() != "":
 		s.say(no(reasonSecretInvalid, field, "Secret %q in namespace %q cannot be used: %s.", name, ns, secret.GetClientProblem()))
 	case len(s.pods) == 0: // which is said already
-	case secret.GetClientFile() == "":
+	case secret.GetClientFiles()[host] == "":
 		s.say(no(reasonSecretPending, field, "Secret %q in namespace %q is not in the gateway's pods yet.", name, ns))
 	default:
-		return secret.GetClientFile()
+		return secret.GetClientFiles()[host]
 	}
 	return ""
 }

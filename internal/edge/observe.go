@@ -320,7 +320,7 @@ func (o *observer) fact(id string) *isthmusv1.Fact {
 		return o.service(namespace, factOf(o.services, rest))
 	case "secret":
 		f := secretFact(o.secret(rest), o.secret(rest+caSuffix))
-		return o.patience.report(id, withClient(f, o.keeper.file(rest)))
+		return o.patience.report(id, withClient(f, o.keeper.files(rest)))
 	case "workload":
 		return o.workload(namespace, name)
 	}

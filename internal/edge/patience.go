@@ -67,7 +67,7 @@ func (p *patience) waiting() []string {
 
 // worse says whether a Secret cannot do any more what it could before.
 func worse(before, now *isthmusv1.Secret) bool {
-	return now == nil && (before.GetProblem() == "" || before.GetCa() || before.GetClientFile() != "") ||
-		before.GetClientFile() != "" && now.GetClientProblem() != "" ||
+	return now == nil && (before.GetProblem() == "" || before.GetCa() || len(before.GetClientFiles()) > 0) ||
+		len(before.GetClientFiles()) > 0 && now.GetClientProblem() != "" ||
 		before.GetProblem() == "" && now.GetProblem() != "" || before.GetCa() && !now.GetCa()
 }

@@ -246,11 +246,11 @@ func secretFact(own, ca *item) *isthmusv1.Fact {
 }
 
 // withClient adds to the fact about a Secret in which files gateways have it.
-func withClient(f *isthmusv1.Fact, file string) *isthmusv1.Fact {
-	if f == nil || file == "" || f.GetSecret().GetClientProblem() != "" {
+func withClient(f *isthmusv1.Fact, files map[string]string) *isthmusv1.Fact {
+	if f == nil || len(files) == 0 || f.GetSecret().GetClientProblem() != "" {
 		return f
 	}
 	out := proto.CloneOf(f) // the fact is shared
-	out.GetSecret().ClientFile = file
+	out.GetSecret().ClientFiles = files
 	return out
 }

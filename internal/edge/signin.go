@@ -28,7 +28,7 @@ import (
 )
 
 const (
-	// signInWanted is on guards that need the secrets of clients: the names of Secrets of their namespace, with commas.
+	// signInWanted is on guards that need the secrets of clients: "<Secret of their namespace>/<host>", with commas.
 	signInWanted = "isthmus.dev/sign-in-secrets"
 	// signInGiven is on the Secret that gateways mount, and says whose the files are, as JSON.
 	signInGiven = "isthmus.dev/clients"
@@ -69,11 +69,12 @@ func clientSecret(data map[string][]byte) (secret, problem string) {
 	}
 }
 
-// cookieKey is what cookies are signed with. It comes from the secret alone, so that whoever signed in at a gateway is
-// known to the gateways of other clusters that are the same client, and to nobody who is not.
-func cookieKey(secret string) []byte {
+// cookieKey is what the cookies of a host are signed and encrypted with. It comes from the secret and the host alone, so that
+// whoever signed in is known to the gateways of other clusters that are the same client, and to no other host: Envoy binds
+// all cookies to the host but the one with the refresh token, which would open each host with the same key.
+func cookieKey(secret, host string) []byte {
 	h := hmac.New(sha256.New, []byte(secret))
-	_, _ = h.Write([]byte("isthmus.dev: cookies of sign-in")) // never fails
+	_, _ = h.Write([]byte("isthmus.dev: cookies of " + host)) // never fails
 	return h.Sum(nil)
 }
 
@@ -90,8 +91,8 @@ type keeper struct {
 	made      cache.SharedIndexInformer
 
 	mu     sync.Mutex
-	wanted map[string][]string // names of Secrets by namespace; nil while it is not known
-	given  map[string]string   // names of files, by "<namespace>/<name>" of the Secret
+	wanted map[string][]string          // "<Secret>/<host>" by namespace; nil while it is not known
+	given  map[string]map[string]string // names of files by host, by "<namespace>/<name>" of the Secret
 
 	// last is whose the files of a namespace were. A Secret that is made again gives them to the same: pods see the former
 	// for another minute. Only passes touch it.
@@ -99,7 +100,7 @@ type keeper struct {
 }
 
 func newKeeper(cluster dynamic.Interface, log *slog.Logger, installed func() map[string]bool, told func(string)) *keeper {
-	k := &keeper{client: cluster, log: log, wake: make(chan struct{}, 1), told: told, installed: installed, given: map[string]string{}, last: map[string]map[string]client{}}
+	k := &keeper{client: cluster, log: log, wake: make(chan struct{}, 1), told: told, installed: installed, given: map[string]map[string]string{}, last: map[string]map[string]client{}}
 	k.made = apply.NewInformer(cluster, secretsResource, apply.Scope{Fields: "type=" + installer.SignInType}, func(u *unstructured.Unstructured) any { return signInItem(u) })
 	_, _ = k.made.AddEventHandler(cache.ResourceEventHandlerFuncs{ // errors only after the stop
 		AddFunc: func(any) { poke(k.wake) }, UpdateFunc: func(_, _ any) { poke(k.wake) }, DeleteFunc: func(any) { poke(k.wake) },
@@ -109,9 +110,9 @@ func newKeeper(cluster dynamic.Interface, log *slog.Logger, installed func() map
 
 var secretsResource = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 
-// client is whose a pair of files is. Without a Secret they are nobody's, and Former was the last.
+// client is whose a pair of files is, as "<Secret>/<host>". Without an Owner they are nobody's, and Former was the last.
 type client struct {
-	Secret string `json:"secret,omitempty"`
+	Owner  string `json:"owner,omitempty"`
 	Former string `json:"former,omitempty"`
 }
 
@@ -168,13 +169,13 @@ func (k *keeper) want(b *apply.Bundle) {
 func (k *keeper) changed(namespace, name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if slices.Contains(k.wanted[namespace], name) {
+	if slices.ContainsFunc(k.wanted[namespace], func(w string) bool { return strings.HasPrefix(w, name+"/") }) {
 		poke(k.wake)
 	}
 }
 
-// file with which gateways can use a Secret; empty while they cannot.
-func (k *keeper) file(secret string) string {
+// files with which gateways can use a Secret, by host.
+func (k *keeper) files(secret string) map[string]string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.given[secret]
@@ -228,24 +229,29 @@ func (k *keeper) pass(ctx context.Context) error {
 	for ns := range made {
 		namespaces[ns] = true
 	}
-	given := map[string]string{}
+	given := map[string]map[string]string{}
 	var first error
 	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
 		clients, err := k.namespace(ctx, ns, made[ns], installed[ns], wanted)
 		first = cmp.Or(first, err)
 		for file, c := range clients {
-			if c.Secret != "" {
-				given[ns+"/"+c.Secret] = file
+			name, host, ok := strings.Cut(c.Owner, "/")
+			if !ok {
+				continue
 			}
+			if given[ns+"/"+name] == nil {
+				given[ns+"/"+name] = map[string]string{}
+			}
+			given[ns+"/"+name][host] = file
 		}
 	}
 	k.mu.Lock()
 	before := k.given
 	k.given = given
 	k.mu.Unlock()
-	for _, m := range []map[string]string{before, given} {
+	for _, m := range []map[string]map[string]string{before, given} {
 		for secret := range m {
-			if before[secret] != given[secret] {
+			if !maps.Equal(before[secret], given[secret]) {
 				k.told(secret)
 			}
 		}
@@ -339,14 +345,15 @@ func (k *keeper) fill(ctx context.Context, ns string, m *mounted, wanted []strin
 	for i := range installer.SignInClients {
 		file := installer.SignInFile(i)
 		c := clients[file]
-		if c.Secret != "" && !slices.Contains(wanted, c.Secret) {
-			clients[file] = client{Former: c.Secret}
+		if c.Owner != "" && !slices.Contains(wanted, c.Owner) {
+			clients[file] = client{Former: c.Owner}
 			maps.Copy(files, installer.NoClient(file))
 		} else if _, ok := m.files[file+"-secret.json"]; !ok { // somebody took it away
 			maps.Copy(files, installer.NoClient(file))
 		}
 	}
-	for _, name := range wanted {
+	for _, owner := range wanted {
+		name, host, _ := strings.Cut(owner, "/")
 		u, err := k.client.Resource(secretsResource).Namespace(ns).Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			continue
@@ -355,12 +362,12 @@ func (k *keeper) fill(ctx context.Context, ns string, m *mounted, wanted []strin
 			return nil, nil, fmt.Errorf("read Secret %s/%s: %w", ns, name, err)
 		}
 		secret, problem := clientSecret(secretData(u))
-		file := place(clients, name)
+		file := place(clients, owner)
 		if problem != "" || file == "" {
 			continue
 		}
-		clients[file] = client{Secret: name}
-		for key, text := range installer.SignInFiles(file, secret, cookieKey(secret)) {
+		clients[file] = client{Owner: owner}
+		for key, text := range installer.SignInFiles(file, secret, cookieKey(secret, host)) {
 			if sum := sha256.Sum256([]byte(text.(string))); sum != m.files[key] || files[key] != nil {
 				files[key] = text
 			}
@@ -369,21 +376,21 @@ func (k *keeper) fill(ctx context.Context, ns string, m *mounted, wanted []strin
 	return clients, files, nil
 }
 
-// place finds the files for a Secret: those that it has or had, or else those that have been nobody's, or else those that
+// place finds the files for an owner: those that it has or had, or else those that have been nobody's, or else those that
 // are nobody's now. It is empty when all are taken. Pods may see the files of a former client for another minute, so that
 // another one had better not get them.
-func place(clients map[string]client, secret string) string {
+func place(clients map[string]client, owner string) string {
 	best, rank := "", 0
 	for i := range installer.SignInClients {
 		file := installer.SignInFile(i)
 		c := clients[file]
 		r := 1
 		switch {
-		case c.Secret == secret:
+		case c.Owner == owner:
 			r = 4
-		case c.Secret != "":
+		case c.Owner != "":
 			continue
-		case c.Former == secret:
+		case c.Former == owner:
 			r = 3
 		case c.Former == "":
 			r = 2

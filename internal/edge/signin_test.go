@@ -49,8 +49,9 @@ func TestClientSecret(t *testing.T) {
 }
 
 func TestCookieKey(t *testing.T) {
-	if string(cookieKey("a")) == string(cookieKey("b")) || string(cookieKey("a")) != string(cookieKey("a")) || len(cookieKey("a")) != 32 {
-		t.Error("a key of cookies is not of its client alone")
+	key := string(cookieKey("a", "x.test"))
+	if key == string(cookieKey("b", "x.test")) || key == string(cookieKey("a", "y.test")) || key != string(cookieKey("a", "x.test")) || len(key) != 32 {
+		t.Error("a key of cookies is not of its client and host alone")
 	}
 }
 
@@ -136,13 +137,19 @@ func (x *keeping) put(name, value string) {
 	}
 }
 
-// want is a bundle whose guards need Secrets.
+// host for which browsers sign in with a Secret.
+const host = "h.test"
+
+// file of a Secret, for the host.
+func (x *keeping) file(name string) string { return x.k.files("front/" + name)[host] }
+
+// want is a bundle whose guards need Secrets, for the host.
 func (x *keeping) want(names ...string) {
 	b := &apply.Bundle{Objects: map[apply.ID]*apply.Object{}}
 	for i, n := range names {
 		id := apply.Ref{Namespace: "front", Name: fmt.Sprintf("guard-%d", i)}
 		id.Group, id.Version, id.Kind = "networking.istio.io", "v1alpha3", "EnvoyFilter"
-		text := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, signInWanted, n)
+		text := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, signInWanted, strings.ReplaceAll(n, ",", "/"+host+",")+"/"+host)
 		b.Objects[id.ID()] = &apply.Object{ID: id.ID(), JSON: []byte(text)}
 	}
 	x.k.want(b)
@@ -151,7 +158,7 @@ func (x *keeping) want(names ...string) {
 // words are the secret and the key of cookies in the files of a Secret of the user's.
 func (x *keeping) words(name string) (secret, key string) {
 	x.Helper()
-	return x.wordsOf(x.k.file("front/" + name))
+	return x.wordsOf(x.file(name))
 }
 
 func (x *keeping) wordsOf(file string) (secret, key string) {
@@ -199,17 +206,17 @@ func TestKeeper(t *testing.T) {
 	x.put("b", "two")
 	x.want("b,gone", "a", "a")
 	x.pass()
-	if a := x.k.file("front/a"); a != "" {
+	if a := x.file("a"); a != "" {
 		t.Errorf("a Secret that is not there has the files %q", a)
 	}
-	if secret, key := x.words("b"); secret != "two" || key != string(cookieKey("two")) {
+	if secret, key := x.words("b"); secret != "two" || key != string(cookieKey("two", host)) {
 		t.Errorf("words of b: %q, %q", secret, key)
 	}
 	x.put("a", "one")
 	x.pass()
-	b := x.k.file("front/b")
-	if secret, _ := x.words("a"); secret != "one" || x.k.file("front/a") == b {
-		t.Errorf("words of a: %q in %q", secret, x.k.file("front/a"))
+	b := x.file("b")
+	if secret, _ := x.words("a"); secret != "one" || x.file("a") == b {
+		t.Errorf("words of a: %q in %q", secret, x.file("a"))
 	}
 	if !slices.Contains(x.told, "front/a") || !slices.Contains(x.told, "front/b") {
 		t.Errorf("told of %q", x.told)
@@ -218,7 +225,7 @@ func TestKeeper(t *testing.T) {
 	t.Run("Rotation", func(t *testing.T) {
 		x.put("b", "two again")
 		x.pass()
-		if secret, key := x.words("b"); secret != "two again" || key != string(cookieKey("two again")) || x.k.file("front/b") != b {
+		if secret, key := x.words("b"); secret != "two again" || key != string(cookieKey("two again", host)) || x.file("b") != b {
 			t.Errorf("words of b: %q, %q", secret, key)
 		}
 	})
@@ -233,8 +240,8 @@ func TestKeeper(t *testing.T) {
 		x.want("a", "c")
 		x.put("c", "three")
 		x.pass()
-		if x.k.file("front/b") != "" || x.k.file("front/c") == b {
-			t.Errorf("b has %q, c has %q", x.k.file("front/b"), x.k.file("front/c"))
+		if x.file("b") != "" || x.file("c") == b {
+			t.Errorf("b has %q, c has %q", x.file("b"), x.file("c"))
 		}
 		if secret, _ := x.wordsOf(b); strings.Contains(secret, "two") {
 			t.Errorf("words of nobody: %q", secret)
@@ -242,12 +249,12 @@ func TestKeeper(t *testing.T) {
 		x.put("b", "two")
 		x.want("a", "b", "c")
 		x.pass()
-		if got := x.k.file("front/b"); got != b {
+		if got := x.file("b"); got != b {
 			t.Errorf("b has %q, and had %q", got, b)
 		}
 	})
 	t.Run("DeletedComesBack", func(t *testing.T) {
-		a := x.k.file("front/a") // not the one that the first of several would get
+		a := x.file("a") // not the one that the first of several would get
 		if err := x.secrets().Delete(t.Context(), installer.SignInSecret, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -256,8 +263,8 @@ func TestKeeper(t *testing.T) {
 		if secret, _ := x.words("a"); secret != "one" {
 			t.Errorf("words of a: %q", secret)
 		}
-		if got := x.k.file("front/a"); got != a || x.k.file("front/b") != b {
-			t.Errorf("a has %q and had %q, b has %q and had %q", got, a, x.k.file("front/b"), b)
+		if got := x.file("a"); got != a || x.file("b") != b {
+			t.Errorf("a has %q and had %q, b has %q and had %q", got, a, x.file("b"), b)
 		}
 	})
 	t.Run("NothingToWrite", func(t *testing.T) {
@@ -279,8 +286,8 @@ func TestKeeper(t *testing.T) {
 		}
 		x.want(names...)
 		x.pass()
-		if x.k.file("front/many-15") == "" || x.k.file("front/many-16") != "" {
-			t.Errorf("the last two have %q and %q", x.k.file("front/many-15"), x.k.file("front/many-16"))
+		if x.file("many-31") == "" || x.file("many-32") != "" {
+			t.Errorf("the last two have %q and %q", x.file("many-31"), x.file("many-32"))
 		}
 	})
 	t.Run("LastGatewayGone", func(t *testing.T) {
@@ -310,8 +317,8 @@ func TestKeeperKnowsNothing(t *testing.T) {
 	if err := fresh.pass(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if fresh.file("front/a") != x.k.file("front/a") {
-		t.Errorf("a has %q, and had %q", fresh.file("front/a"), x.k.file("front/a"))
+	if fresh.files("front/a")[host] != x.file("a") {
+		t.Errorf("a has %q, and had %q", fresh.files("front/a")[host], x.file("a"))
 	}
 	if secret, _ := x.words("a"); secret != "one" {
 		t.Errorf("words of a: %q", secret)

@@ -20,8 +20,8 @@ import (
 const (
 	SignInSecret = "isthmus-sign-in"
 	SignInType   = "isthmus.dev/sign-in"
-	// SignInClients is how many clients the gateways of a namespace can be.
-	SignInClients = 16
+	// SignInClients is how many hosts of a namespace browsers can sign in for.
+	SignInClients = 32
 
 	signInMount = "/etc/isthmus/sign-in"
 )

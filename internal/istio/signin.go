@@ -8,8 +8,8 @@ import (
 	"isthmus.dev/isthmus/internal/intent"
 )
 
-// signInAnnotation on a guard names the Secrets whose files the gateway's pods need, with commas between them. The edge
-// reads it.
+// signInAnnotation on a guard names the Secrets whose files the gateway's pods need, each with the host that they are for,
+// as "<secret>/<host>", with commas between them. The edge reads it.
 const signInAnnotation = "isthmus.dev/sign-in-secrets"
 
 const oauthMessage = "extensions.filters.http.oauth2.v3."
@@ -93,7 +93,7 @@ func signInSecrets(g *intent.Gateway, host string) string {
 	var names []string
 	for i := range g.Servers {
 		if s := &g.Servers[i]; s.Host == host && s.Guard != nil && s.Guard.SignIn != nil {
-			names = append(names, s.Guard.SignIn.Secret)
+			names = append(names, s.Guard.SignIn.Secret+"/"+host)
 		}
 	}
 	return strings.Join(names, ",")

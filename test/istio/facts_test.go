@@ -89,7 +89,7 @@ type secretFact struct {
 
 	DNSNames      []string `json:"dnsNames"`
 	ClientProblem string   `json:"clientProblem"`
-	ClientFile    string   `json:"clientFile"`
+	ClientFiles   any      `json:"clientFiles"`
 }
 
 type nodeFact struct {

@@ -31,6 +31,8 @@ type Call struct {
 	Follow bool
 	// CookiesOf is the URL of another host of which the session's cookies are sent.
 	CookiesOf string `yaml:"cookiesOf"`
+	// CookiesAs is "old=new": the beginning of cookies' names is replaced.
+	CookiesAs string `yaml:"cookiesAs"`
 	// HTTP is "1.1" or "2".
 	HTTP     string `yaml:"http"`
 	TLS      TLS    `yaml:"tls"`

@@ -1656,9 +1656,9 @@ type Secret struct {
 	DnsNames []string `protobuf:"bytes,8,rep,name=dns_names,json=dnsNames,proto3" json:"dns_names,omitempty"`
 	// client_problem says why it is of no use as the secret of a client of an OpenID Connect provider; empty when it is.
 	ClientProblem string `protobuf:"bytes,9,opt,name=client_problem,json=clientProblem,proto3" json:"client_problem,omitempty"`
-	// client_file names the files with which the gateways of the namespace that Isthmus installed can use it as such; empty
-	// while they cannot.
-	ClientFile    string `protobuf:"bytes,10,opt,name=client_file,json=clientFile,proto3" json:"client_file,omitempty"`
+	// client_files name the files with which the gateways of the namespace that Isthmus installed can use it as such, by the
+	// host that they are for. A host that is not there has none.
+	ClientFiles   map[string]string `protobuf:"bytes,10,rep,name=client_files,json=clientFiles,proto3" json:"client_files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1756,11 +1756,11 @@ func (x *Secret) GetClientProblem() string {
 	return ""
 }
 
-func (x *Secret) GetClientFile() string {
+func (x *Secret) GetClientFiles() map[string]string {
 	if x != nil {
-		return x.ClientFile
+		return x.ClientFiles
 	}
-	return ""
+	return nil
 }
 
 type Node struct {
@@ -2089,7 +2089,7 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"PortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01B\x14\n" +
-	"\x12_forwarded_clients\"\x99\x02\n" +
+	"\x12_forwarded_clients\"\x80\x03\n" +
 	"\x06Secret\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -2100,10 +2100,12 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"ca_problem\x18\x06 \x01(\tR\tcaProblem\x12\x1b\n" +
 	"\tnot_after\x18\a \x01(\x03R\bnotAfter\x12\x1b\n" +
 	"\tdns_names\x18\b \x03(\tR\bdnsNames\x12%\n" +
-	"\x0eclient_problem\x18\t \x01(\tR\rclientProblem\x12\x1f\n" +
-	"\vclient_file\x18\n" +
-	" \x01(\tR\n" +
-	"clientFile\"\x94\x01\n" +
+	"\x0eclient_problem\x18\t \x01(\tR\rclientProblem\x12F\n" +
+	"\fclient_files\x18\n" +
+	" \x03(\v2#.isthmus.v1.Secret.ClientFilesEntryR\vclientFiles\x1a>\n" +
+	"\x10ClientFilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x94\x01\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x16\n" +
@@ -2127,7 +2129,7 @@ func file_isthmus_v1_fleet_proto_rawDescGZIP() []byte {
 }
 
 var file_isthmus_v1_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_isthmus_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_isthmus_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_isthmus_v1_fleet_proto_goTypes = []any{
 	(ObjectOutcome_Outcome)(0), // 0: isthmus.v1.ObjectOutcome.Outcome
 	(*EdgeMessage)(nil),        // 1: isthmus.v1.EdgeMessage
@@ -2157,6 +2159,7 @@ var file_isthmus_v1_fleet_proto_goTypes = []any{
 	(*Service_Port)(nil),       // 25: isthmus.v1.Service.Port
 	nil,                        // 26: isthmus.v1.Workload.LabelsEntry
 	nil,                        // 27: isthmus.v1.Workload.PortsEntry
+	nil,                        // 28: isthmus.v1.Secret.ClientFilesEntry
 }
 var file_isthmus_v1_fleet_proto_depIdxs = []int32{
 	5,  // 0: isthmus.v1.EdgeMessage.hello:type_name -> isthmus.v1.Hello
@@ -2189,13 +2192,14 @@ var file_isthmus_v1_fleet_proto_depIdxs = []int32{
 	24, // 27: isthmus.v1.Service.annotations:type_name -> isthmus.v1.Service.AnnotationsEntry
 	26, // 28: isthmus.v1.Workload.labels:type_name -> isthmus.v1.Workload.LabelsEntry
 	27, // 29: isthmus.v1.Workload.ports:type_name -> isthmus.v1.Workload.PortsEntry
-	1,  // 30: isthmus.v1.Fleet.Connect:input_type -> isthmus.v1.EdgeMessage
-	2,  // 31: isthmus.v1.Fleet.Connect:output_type -> isthmus.v1.ServerMessage
-	31, // [31:32] is the sub-list for method output_type
-	30, // [30:31] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	28, // 30: isthmus.v1.Secret.client_files:type_name -> isthmus.v1.Secret.ClientFilesEntry
+	1,  // 31: isthmus.v1.Fleet.Connect:input_type -> isthmus.v1.EdgeMessage
+	2,  // 32: isthmus.v1.Fleet.Connect:output_type -> isthmus.v1.ServerMessage
+	32, // [32:33] is the sub-list for method output_type
+	31, // [31:32] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_isthmus_v1_fleet_proto_init() }
@@ -2230,7 +2234,7 @@ func file_isthmus_v1_fleet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_isthmus_v1_fleet_proto_rawDesc), len(file_isthmus_v1_fleet_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,6 +34,8 @@ type Request struct {
 	Follow bool `json:"follow,omitempty"`
 	// CookiesOf is the URL of another host whose cookies are sent, as a thief would.
 	CookiesOf string `json:"cookiesOf,omitempty"`
+	// CookiesAs is "old=new": what the names of cookies begin with, and what is put in its place.
+	CookiesAs string `json:"cookiesAs,omitempty"`
 	// HTTP is "1.1" or "2"; empty takes what TLS negotiates, and 1.1 without TLS.
 	HTTP string `json:"http,omitempty"`
 	TLS  TLS    `json:"tls,omitzero"`
@@ -170,7 +172,7 @@ func (c *Client) visit(ctx context.Context, r Request, u *url.URL, a *Answer) er
 		if u, err = u.Parse(location); err != nil {
 			return err
 		}
-		r.URL, r.Method, r.Body, r.CookiesOf = u.String(), http.MethodGet, "", ""
+		r.URL, r.Method, r.Body, r.CookiesOf, r.CookiesAs = u.String(), http.MethodGet, "", "", ""
 		if host, _, err := net.SplitHostPort(r.To); err == nil {
 			port := map[string]string{"http": "80", "https": "443"}[u.Scheme]
 			r.To = net.JoinHostPort(host, cmp.Or(u.Port(), port))
@@ -198,6 +200,9 @@ func exchange(ctx context.Context, r Request, u *url.URL, jar http.CookieJar, a 
 			}
 		}
 		for _, cookie := range jar.Cookies(of) {
+			if before, after, ok := strings.Cut(r.CookiesAs, "="); ok && strings.HasPrefix(cookie.Name, before) {
+				cookie.Name = after + strings.TrimPrefix(cookie.Name, before)
+			}
 			req.AddCookie(cookie)
 		}
 	}
