@@ -129,7 +129,7 @@ type engine struct {
 	derived  *btree.Map[string, any]
 	// units by layer and name.
 	units []map[string]*unitState
-	// readers of keys and prefixes, by layer.
+	// readers of keys and prefixes, by layer; nil until somebody asks for them, which a full run never does.
 	readers []*readers
 	// spoken is what units say, by resource.
 	spoken map[resource.FQN][]statement
@@ -193,9 +193,9 @@ func newEngine(layers []*layer) *engine {
 		derived: new(btree.Map[string, any]),
 		spoken:  map[resource.FQN][]statement{},
 	}
+	e.readers = make([]*readers, len(layers))
 	for range layers {
 		e.units = append(e.units, map[string]*unitState{})
-		e.readers = append(e.readers, &readers{first: map[string]*unitState{}, rest: map[string][]*unitState{}})
 	}
 	return e
 }
@@ -206,7 +206,8 @@ func (e *engine) run(s *store.Snapshot, changed []string) (derived []string, sai
 	e.snapshot = s
 	e.runs++
 	said = map[resource.FQN]bool{}
-	dirtyKeys := slices.Clone(changed)
+	const made = 4 // keys of layers for each key of a snapshot, or so
+	dirtyKeys := append(make([]string, 0, made*len(changed)), changed...)
 	for i, l := range e.layers {
 		units := e.dirty(i, l, dirtyKeys)
 		e.expect(i, len(units))
@@ -217,13 +218,26 @@ func (e *engine) run(s *store.Snapshot, changed []string) (derived []string, sai
 	return dirtyKeys[len(changed):], said
 }
 
-// expect makes room for the units of a layer that has none yet: growing maps step by step was a tenth of a full run.
+// expect makes room for the units of a layer that has none yet.
 func (e *engine) expect(i, units int) {
-	const reads = 8 // that a unit does not share with others, or so
 	if len(e.units[i]) == 0 && units > 100 {
 		e.units[i] = make(map[string]*unitState, units)
-		e.readers[i].first = make(map[string]*unitState, reads*units)
 	}
+}
+
+// readersOf are the readers of a layer. To keep them is a tenth of the work of a full run, so that they are gathered when
+// the first change comes.
+func (e *engine) readersOf(i int) *readers {
+	if e.readers[i] == nil {
+		const own = 8 // keys that a unit does not share with others, or so
+		e.readers[i] = &readers{first: make(map[string]*unitState, own*len(e.units[i])), rest: map[string][]*unitState{}}
+		for _, u := range e.units[i] {
+			for _, k := range u.reads {
+				e.readers[i].add(k, u)
+			}
+		}
+	}
+	return e.readers[i]
 }
 
 // dirty returns the units of a layer that a change of keys touches, in order.
@@ -235,7 +249,10 @@ func (e *engine) dirty(i int, l *layer, keys []string) []string {
 			units = append(units, u.name)
 		}
 	}
-	readers := e.readers[i]
+	var readers *readers // of no units there are none
+	if len(e.units[i]) > 0 {
+		readers = e.readersOf(i)
+	}
 	addReaders := func(key string) {
 		if u := readers.first[key]; u != nil {
 			add(u)
@@ -248,7 +265,7 @@ func (e *engine) dirty(i int, l *layer, keys []string) []string {
 		if u := l.unitOf(k); u != "" {
 			units = append(units, u)
 		}
-		if len(readers.first) == 0 {
+		if readers == nil {
 			continue
 		}
 		addReaders(k)
@@ -392,7 +409,11 @@ func (e *engine) record(i int, unit *unitState, now []string) {
 	if slices.Equal(old, now) {
 		return
 	}
+	unit.reads = now
 	readers := e.readers[i]
+	if readers == nil {
+		return
+	}
 	for _, k := range old {
 		if _, still := slices.BinarySearch(now, k); !still {
 			readers.remove(k, unit)
@@ -403,7 +424,6 @@ func (e *engine) record(i int, unit *unitState, now []string) {
 			readers.add(k, unit)
 		}
 	}
-	unit.reads = now
 }
 
 // publish makes the values of a unit visible to the layers above and appends the keys that are different. Both lists
