@@ -75,13 +75,19 @@ func one[T any](t *rapid.T, label string, from ...T) T {
 
 func drawOrganization(t *rapid.T) edit {
 	if one(t, "tenant", true, false) {
-		return testResource("api.tsb.tetrate.io/v2/Tenant", testOrg.Child("tenants", "t"), &tsbv2.Tenant{})
+		return drawnTenant(one(t, "part", "x", "y"))
 	}
 	o := &tsbv2.Organization{}
 	if one(t, "system", true, false, false) {
 		o.SystemNamespaces = []string{one(t, "ns", "a", "b")}
 	}
 	return testResource("api.tsb.tetrate.io/v2/Organization", testOrg, o)
+}
+
+func drawnTenant(part string) edit {
+	return testResource("api.tsb.tetrate.io/v2/Tenant", testOrg.Child("tenants", "t"), &tsbv2.Tenant{
+		ConfigGenerationMetadata: &typesv2.ConfigGenerationMetadata{Labels: map[string]string{"part": part}},
+	})
 }
 
 func drawCluster(t *rapid.T) edit {
@@ -323,6 +329,7 @@ func probes() [][][]edit {
 		}}}}}},
 		{{testResource("gateway.tsb.tetrate.io/v2/Group", group.Parent().Child("gatewaygroups", "g0"), &gatewayv2.Group{NamespaceSelector: only("*/a*")})}},
 		{{{store.FactKey("c1", "secret/a/cert"), nil}}},
+		{{drawnTenant("z")}},
 		{{{store.FactKey("c1", "secret/a/ca"), nil}}},
 		{{{store.FactKey("c1", "service/b/svc"), nil}}},
 		{{{store.FactKey("c1", "service/b/keys"), nil}}},
