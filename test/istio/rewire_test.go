@@ -41,13 +41,15 @@ func rewire(t *testing.T, c configuration) (configuration, *servers) {
 	out := maps.Clone(c)
 	out[v3.ListenerType], out[v3.ClusterType] = map[string]proto.Message{}, map[string]proto.Message{}
 	delete(out, v3.EndpointType)
+	s := startServers(t)
 	for name, m := range c[v3.ListenerType] {
 		l := proto.CloneOf(m.(*listener.Listener))
 		l.Address = &core.Address{Address: &core.Address_SocketAddress{SocketAddress: &core.SocketAddress{
 			Address: "127.0.0.1", PortSpecifier: &core.SocketAddress_PortValue{PortValue: 0},
 		}}}
 		l.AdditionalAddresses, l.BindToPort = nil, wrapperspb.Bool(true)
-		out[v3.ListenerType][name] = l
+		l.Name = s.own(name)
+		out[v3.ListenerType][l.Name] = l
 	}
 	out[v3.RouteType] = map[string]proto.Message{}
 	for name, m := range c[v3.RouteType] {
@@ -55,7 +57,6 @@ func rewire(t *testing.T, c configuration) (configuration, *servers) {
 		r.ResponseHeadersToAdd = append(r.ResponseHeadersToAdd, &core.HeaderValueOption{Header: &core.HeaderValue{Key: routeHeader, Value: "%ROUTE_NAME%"}})
 		out[v3.RouteType][name] = r
 	}
-	s := startServers(t)
 	for name, m := range c[v3.ClusterType] {
 		x := proto.CloneOf(m.(*cluster.Cluster))
 		x.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
@@ -83,7 +84,7 @@ func listenerAt(c configuration, port int) (string, bool) {
 }
 
 // ports waits until everything that was sent is served, and returns the address of each listener.
-func (e *envoy) ports(t *testing.T) map[string]string {
+func (e *envoy) ports(t *testing.T, behind *servers) map[string]string {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		stats := string(e.ask(t, "/stats?filter=warming"))
@@ -110,7 +111,11 @@ func (e *envoy) ports(t *testing.T) map[string]string {
 	}
 	out := map[string]string{}
 	for _, l := range list.Statuses {
-		out[l.Name] = net.JoinHostPort(l.Address.Socket.Address, strconv.Itoa(l.Address.Socket.Port))
+		name, own := strings.CutSuffix(l.Name, behind.own(""))
+		if !own {
+			continue // of the walk before, and going
+		}
+		out[name] = net.JoinHostPort(l.Address.Socket.Address, strconv.Itoa(l.Address.Socket.Port))
 	}
 	return out
 }
@@ -135,6 +140,10 @@ func startServers(t *testing.T) *servers {
 	}
 	return &servers{dir: dir, certificate: c}
 }
+
+// own is a listener's name for this configuration alone: Envoy gives a listener that it has the port of the one before,
+// which may still accept a connection, and then close it.
+func (s *servers) own(listener string) string { return listener + "~" + filepath.Base(s.dir) }
 
 // serve answers in the name of a cluster, HTTP/1.1 and 2 in the clear, and HTTP/1.1 in TLS, and returns the socket's path.
 func (s *servers) serve(t *testing.T, name string) string {

@@ -93,7 +93,7 @@ func (i *istiod) walkGateway(t *testing.T, e *envoy, p *model.Proxy, sent config
 	if rejected := e.try(t, servable); len(rejected) > 0 {
 		t.Fatalf("Envoy rejects the rewired configuration: %s", strings.Join(rejected, "\n"))
 	}
-	ports := e.ports(t)
+	ports := e.ports(t, behind)
 	for _, s := range repeated(steps) {
 		u, err := url.Parse(s.Request[strings.Index(s.Request, " ")+1:])
 		if err != nil {
