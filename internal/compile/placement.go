@@ -396,7 +396,7 @@ func fillPlan(p *plan, admitted []*server, out *output) {
 		}
 		p.Servers = append(p.Servers, intent.Server{
 			Name: name, Port: s.port, Protocol: s.protocol, Host: s.host,
-			TLS: serverTLS(s.tls), Internal: internal[s.host] == s, Guard: s.guard,
+			TLS: serverTLS(s.tls, p.Namespace), Internal: internal[s.host] == s, Guard: s.guard,
 		})
 		i, ok := byHost[s.host]
 		if !ok {

@@ -11,13 +11,14 @@ import (
 	"isthmus.dev/isthmus/internal/intent"
 )
 
-func serverTLS(t *typesv2.ServerTLS) *intent.TLS {
+// serverTLS takes the Secret of a unified gateway by its name alone, or with the namespace of the gateway's pods before it.
+func serverTLS(t *typesv2.ServerTLS, namespace string) *intent.TLS {
 	if t == nil {
 		return nil
 	}
 	out := &intent.TLS{
 		Mode:            t.GetMode().String(),
-		Secret:          t.GetSecretName(),
+		Secret:          strings.TrimPrefix(t.GetSecretName(), namespace+"/"),
 		Certificate:     t.GetFiles().GetServerCertificate(),
 		Key:             t.GetFiles().GetPrivateKey(),
 		CA:              t.GetFiles().GetCaCertificates(),
