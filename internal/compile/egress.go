@@ -12,6 +12,7 @@ import (
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // egress is what a gateway lets pass to hosts outside of the mesh, before any cluster was looked at.
@@ -267,8 +268,8 @@ func (s *scene) egress() *intent.Egress {
 		for _, svc := range s.services {
 			s.out.put(wayPrefix(s.cluster.Name, svc.GetNamespace(), svc.GetName())+string(s.plan.FQN), s.plan.FQN)
 		}
-		if portOf(s.main, intent.MTLSPort) == nil {
-			s.say(no(reasonNoMTLSPort, "workloadSelector", "Service %q in namespace %q has no port %d: nobody can call the outside through it.", s.main.GetName(), s.plan.Namespace, intent.MTLSPort))
+		if portOf(s.main, wellknown.MTLSPort) == nil {
+			s.say(no(reasonNoMTLSPort, "workloadSelector", "Service %q in namespace %q has no port %d: nobody can call the outside through it.", s.main.GetName(), s.plan.Namespace, wellknown.MTLSPort))
 		}
 	}
 	for _, rule := range e.Rules {

@@ -9,6 +9,7 @@ import (
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 const intentGateways = "u/intent/gateway/"
@@ -128,7 +129,7 @@ func (s *scene) findServices() {
 
 func score(svc *isthmusv1.Service) int {
 	n := 0
-	if portOf(svc, intent.MTLSPort) != nil {
+	if portOf(svc, wellknown.MTLSPort) != nil {
 		n += 8
 	}
 	switch svc.GetType() {
@@ -164,7 +165,7 @@ func portOf(svc *isthmusv1.Service, number uint32) *isthmusv1.Service_Port {
 func (s *scene) selector() (map[string]string, bool) {
 	own := ""
 	for i, w := range s.pods {
-		v := w.GetLabels()[intent.GatewayLabel]
+		v := w.GetLabels()[wellknown.GatewayLabel]
 		if i > 0 && v != own {
 			own = ""
 			break
@@ -172,7 +173,7 @@ func (s *scene) selector() (map[string]string, bool) {
 		own = v
 	}
 	if own != "" {
-		return withLabel(s.plan.Labels, intent.GatewayLabel, own), true
+		return withLabel(s.plan.Labels, wellknown.GatewayLabel, own), true
 	}
 	for _, f := range s.facts("workload/") {
 		if w := f.GetWorkload(); w.GetNamespace() != s.plan.Namespace && subset(s.plan.Labels, w.GetLabels()) {
@@ -194,8 +195,8 @@ func (s *scene) checkServers() {
 		case len(s.services) == 0:
 		case srv.Port != 0:
 			s.checkPort(field+".port", srv.Port)
-		case portOf(s.main, intent.MTLSPort) == nil:
-			s.say(no(reasonNoMTLSPort, field, "Service %q in namespace %q has no port %d: server %q cannot be called from within the mesh.", s.main.GetName(), s.plan.Namespace, intent.MTLSPort, srv.Name))
+		case portOf(s.main, wellknown.MTLSPort) == nil:
+			s.say(no(reasonNoMTLSPort, field, "Service %q in namespace %q has no port %d: server %q cannot be called from within the mesh.", s.main.GetName(), s.plan.Namespace, wellknown.MTLSPort, srv.Name))
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // offered is what a gateway in a cluster does for the callers of a host.
@@ -51,20 +52,16 @@ func (s *scene) identities() []string {
 	return slices.Compact(ids)
 }
 
-// draining is on the Service of a gateway whose install resource was deleted: it serves on for a while, so that nobody
-// who still calls it fails, and is offered to nobody.
-const draining = "isthmus.dev/draining"
-
 // endpoints of a host: none while no pod is ready, so that callers get an answer at once.
 func (s *scene) endpoints(e exposure) (local, remote []intent.Endpoint) {
-	if s.main == nil || s.main.GetAnnotations()[draining] == "true" || !s.ready() {
+	if s.main == nil || s.main.GetAnnotations()[wellknown.DrainingAnnotation] == "true" || !s.ready() {
 		return nil, nil
 	}
 	ports := map[string]*isthmusv1.Service_Port{}
 	for _, hp := range hostPorts(e) {
 		number := hp.Number
 		if hp.MTLS {
-			number = intent.MTLSPort
+			number = wellknown.MTLSPort
 		}
 		p := portOf(s.main, number)
 		if p == nil {

@@ -8,6 +8,7 @@ import (
 
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // tokenTimeout is how long the provider may take to make or show something.
@@ -81,8 +82,8 @@ func (s *scene) handOver(i int, g *intent.Guard) {
 
 func (s *scene) clientFile(field, name, host string) string {
 	for _, w := range s.pods {
-		if !slices.Contains(w.GetMounts(), intent.SignInMount) {
-			s.say(no(reasonSecretsUnmounted, field, "The pods of %q in namespace %q have no volume at %s: they are not installed by Isthmus, or not yet replaced by newer ones.", w.GetName(), s.plan.Namespace, intent.SignInMount))
+		if !slices.Contains(w.GetMounts(), wellknown.SignInMount) {
+			s.say(no(reasonSecretsUnmounted, field, "The pods of %q in namespace %q have no volume at %s: they are not installed by Isthmus, or not yet replaced by newer ones.", w.GetName(), s.plan.Namespace, wellknown.SignInMount))
 			return ""
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // plan is a gateway's configuration before any cluster was looked at. It is shared by the clusters and never changes.
@@ -168,7 +169,7 @@ func specOf(r *Reads, fqn resource.FQN) proto.Message {
 func admit(r *Reads, p *plan, spec gatewaySpec, out *output) []*server {
 	var admitted []*server
 	for i, s := range servers(spec) {
-		if s.port == intent.MTLSPort {
+		if s.port == wellknown.MTLSPort {
 			out.say(p.FQN, no(reasonReservedPort, s.field+".port", "Port %d of server %q is reserved for calls from within the mesh.", s.port, s.name))
 			continue
 		}
@@ -409,7 +410,7 @@ func fillPlan(p *plan, admitted []*server, out *output) {
 			ports = append(ports, s.port)
 		}
 		if internal[s.host] == s {
-			ports = append(ports, intent.MTLSPort)
+			ports = append(ports, wellknown.MTLSPort)
 		}
 		addRoutes(p, i, s, name, ports, out)
 	}

@@ -13,6 +13,7 @@ import (
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 const intentOutgoing = "u/intent/outgoing/"
@@ -135,8 +136,8 @@ func sayExit(r *Reads, o *outgoing, cluster, service, namespace string, out *out
 	switch {
 	case f.GetService() == nil:
 		say(reasonUnknownService, "Service %q does not exist in namespace %q.", service, namespace)
-	case portOf(f.GetService(), intent.MTLSPort) == nil:
-		say(reasonUnknownPort, "Service %q in namespace %q has no port %d.", service, namespace, intent.MTLSPort)
+	case portOf(f.GetService(), wellknown.MTLSPort) == nil:
+		say(reasonUnknownPort, "Service %q in namespace %q has no port %d.", service, namespace, wellknown.MTLSPort)
 	default:
 		for range r.prefix(wayPrefix(cluster, namespace, service)) {
 			return

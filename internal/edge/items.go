@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // item is what the edge keeps of one Kubernetes object. It is shared and never changes.
@@ -73,9 +74,6 @@ type serviceObject struct {
 	} `json:"status"`
 }
 
-// externalAddresses is the annotation that replaces the addresses of a load balancer.
-const externalAddresses = "xcp.tetrate.io/cluster-external-addresses"
-
 func serviceItem(u *unstructured.Unstructured) *item {
 	i := newItem(u)
 	o := as[serviceObject](u)
@@ -96,7 +94,7 @@ func serviceItem(u *unstructured.Unstructured) *item {
 			s.ExternalAddresses = append(s.ExternalAddresses, in.IP)
 		}
 	}
-	if list := u.GetAnnotations()[externalAddresses]; list != "" {
+	if list := u.GetAnnotations()[wellknown.ExternalAddressesAnnotation]; list != "" {
 		s.ExternalAddresses = strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
 	}
 	slices.Sort(s.ExternalAddresses)

@@ -19,6 +19,7 @@ import (
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 const meshID = "mesh//"
@@ -138,7 +139,7 @@ func (o *observer) installed() map[string]bool {
 }
 
 func (d *deployment) isInstalled() bool {
-	return d != nil && d.gateway != nil && d.gateway.labels["isthmus.dev/gateway"] != ""
+	return d != nil && d.gateway != nil && d.gateway.labels[wellknown.GatewayLabel] != ""
 }
 
 // mark the facts of one object, and say how many.

@@ -25,11 +25,10 @@ import (
 
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/installer"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 const (
-	// signInWanted is on guards that need the secrets of clients: "<Secret of their namespace>/<host>", with commas.
-	signInWanted = "isthmus.dev/sign-in-secrets"
 	// signInGiven is on the Secret that gateways mount, and says whose the files are, as JSON.
 	signInGiven = "isthmus.dev/clients"
 	// signInEvery is how often everything is looked at without an event.
@@ -147,12 +146,12 @@ func (k *keeper) want(b *apply.Bundle) {
 	wanted := map[string][]string{}
 	for id, o := range b.Objects {
 		ref, err := id.Ref()
-		if err != nil || ref.Kind != "EnvoyFilter" || !bytes.Contains(o.JSON, []byte(signInWanted)) {
+		if err != nil || ref.Kind != "EnvoyFilter" || !bytes.Contains(o.JSON, []byte(wellknown.SignInAnnotation)) {
 			continue
 		}
 		var guard metav1.PartialObjectMetadata
 		if json.Unmarshal(o.JSON, &guard) == nil {
-			wanted[ref.Namespace] = append(wanted[ref.Namespace], strings.Split(guard.Annotations[signInWanted], ",")...)
+			wanted[ref.Namespace] = append(wanted[ref.Namespace], strings.Split(guard.Annotations[wellknown.SignInAnnotation], ",")...)
 		}
 	}
 	for ns, names := range wanted {

@@ -19,6 +19,7 @@ import (
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/apply/applytest"
 	"isthmus.dev/isthmus/internal/installer"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 func TestClientSecret(t *testing.T) {
@@ -149,7 +150,7 @@ func (x *keeping) want(names ...string) {
 	for i, n := range names {
 		id := apply.Ref{Namespace: "front", Name: fmt.Sprintf("guard-%d", i)}
 		id.Group, id.Version, id.Kind = "networking.istio.io", "v1alpha3", "EnvoyFilter"
-		text := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, signInWanted, strings.ReplaceAll(n, ",", "/"+host+",")+"/"+host)
+		text := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, wellknown.SignInAnnotation, strings.ReplaceAll(n, ",", "/"+host+",")+"/"+host)
 		b.Objects[id.ID()] = &apply.Object{ID: id.ID(), JSON: []byte(text)}
 	}
 	x.k.want(b)

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
@@ -82,7 +83,7 @@ func isGateway(p podTemplate) bool {
 		}
 	}
 	for k := range p.Metadata.Labels {
-		if k == "isthmus.dev/gateway" || strings.HasPrefix(k, "istio.io/gateway") || k == "gateway.networking.k8s.io/gateway-name" {
+		if k == wellknown.GatewayLabel || strings.HasPrefix(k, "istio.io/gateway") || k == "gateway.networking.k8s.io/gateway-name" {
 			return true
 		}
 	}

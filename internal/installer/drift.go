@@ -10,6 +10,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // fieldManager is the installer's name in managedFields.
@@ -30,7 +32,7 @@ func differs(want, live *unstructured.Unstructured) bool {
 	if want.GetAnnotations()[annotationRendered] != live.GetAnnotations()[annotationRendered] {
 		return true
 	}
-	if _, draining := live.GetAnnotations()[AnnotationDraining]; draining {
+	if _, draining := live.GetAnnotations()[wellknown.DrainingAnnotation]; draining {
 		return true // the gateway was given up once, and is wanted again
 	}
 	for key, v := range want.Object {
@@ -267,7 +269,7 @@ func ownedKeys(live *unstructured.Unstructured) map[string]map[string]any {
 // mergedKeys is want and what others added; keys that we once wrote and no longer want are gone.
 func mergedKeys(want, live map[string]string, ours map[string]any) map[string]string {
 	out := maps.Clone(live)
-	maps.DeleteFunc(out, func(k, _ string) bool { _, own := ours["f:"+k]; return own || k == AnnotationDraining })
+	maps.DeleteFunc(out, func(k, _ string) bool { _, own := ours["f:"+k]; return own || k == wellknown.DrainingAnnotation })
 	if out == nil {
 		out = map[string]string{}
 	}

@@ -22,6 +22,7 @@ import (
 
 	"isthmus.dev/isthmus/api/install/v1alpha1"
 	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // Config says what an Installer needs.
@@ -95,7 +96,7 @@ type watched struct {
 // watch prepares the informers: install resources of every namespace, and what carries our label.
 func (in *Installer) watch(resync time.Duration) error {
 	all := apply.Scope{Resync: resync}
-	ours := apply.Scope{Resync: resync, Labels: labelGateway + "," + labelManagedBy + "=" + managedBy}
+	ours := apply.Scope{Resync: resync, Labels: wellknown.GatewayLabel + "," + labelManagedBy + "=" + managedBy}
 	for _, k := range kinds() {
 		i := apply.NewInformer(in.client, k.gvr(), all, whole)
 		w := &watched{kind: k, lister: cache.NewGenericLister(i.GetIndexer(), k.gvr().GroupResource())}

@@ -24,6 +24,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"isthmus.dev/isthmus/api/install/v1alpha1"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 const plain = `
@@ -445,7 +446,7 @@ func TestDeleteHold(t *testing.T) {
 				if diff := cmp.Diff(tc.want, c.writes()); diff != "" {
 					t.Errorf("writes (-want +got):\n%s", diff)
 				}
-				draining := c.get(services, "gw").GetAnnotations()[AnnotationDraining] == "true"
+				draining := c.get(services, "gw").GetAnnotations()[wellknown.DrainingAnnotation] == "true"
 				if draining == tc.terminating {
 					t.Errorf("draining = %t", draining)
 				}

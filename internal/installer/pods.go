@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // podStatus is what a pod says about why it does not run.
@@ -60,7 +62,7 @@ type containerState struct {
 // known to. It is asked only while a roll-out is unfinished, so that nobody has to watch pods.
 func (in *Installer) trouble(ctx context.Context, dep *unstructured.Unstructured) string {
 	list, err := in.client.Resource(pods).Namespace(dep.GetNamespace()).List(ctx, metav1.ListOptions{
-		LabelSelector: labelGateway + "=" + dep.GetLabels()[labelGateway], ResourceVersion: "0",
+		LabelSelector: wellknown.GatewayLabel + "=" + dep.GetLabels()[wellknown.GatewayLabel], ResourceVersion: "0",
 	})
 	if err != nil {
 		in.log.DebugContext(ctx, "pods not read", "deployment", nameOfObject(dep), "error", err)

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"isthmus.dev/isthmus/api/install/v1alpha1"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // errGoing: an object of an earlier resource of the same name is still being collected.
@@ -200,7 +201,7 @@ func (in *Installer) find(ctx context.Context, gw *v1alpha1.Gateway, o object) (
 		return have, false, nil
 	case owner != nil && owner.APIVersion == v1alpha1.APIVersion && owner.Name == gw.Name || have.GetDeletionTimestamp() != nil:
 		return nil, false, fmt.Errorf("%s: %w", nameOfObject(have), errGoing)
-	case owner == nil && have.GetLabels()[labelManagedBy] == managedBy && have.GetLabels()[labelGateway] == o.GetLabels()[labelGateway]:
+	case owner == nil && have.GetLabels()[labelManagedBy] == managedBy && have.GetLabels()[wellknown.GatewayLabel] == o.GetLabels()[wellknown.GatewayLabel]:
 		return have, false, nil // made by us, and orphaned on purpose
 	}
 	return nil, true, nil
@@ -334,7 +335,7 @@ func (in *Installer) drain(ctx context.Context, u *unstructured.Unstructured) (b
 	if o := metav1.GetControllerOfNoCopy(svc); o == nil || o.UID != u.GetUID() || svc.GetDeletionTimestamp() != nil {
 		return false, nil
 	}
-	if svc.GetAnnotations()[AnnotationDraining] == "true" {
+	if svc.GetAnnotations()[wellknown.DrainingAnnotation] == "true" {
 		return true, nil
 	}
 	marked := svc.DeepCopy()
@@ -342,7 +343,7 @@ func (in *Installer) drain(ctx context.Context, u *unstructured.Unstructured) (b
 	if a == nil {
 		a = map[string]string{}
 	}
-	a[AnnotationDraining] = "true"
+	a[wellknown.DrainingAnnotation] = "true"
 	marked.SetAnnotations(a)
 	done, err := in.client.Resource(services).Namespace(u.GetNamespace()).Update(ctx, marked, metav1.UpdateOptions{FieldManager: fieldManager})
 	if apierrors.IsNotFound(err) {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 
 	"isthmus.dev/isthmus/api/install/v1alpha1"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // Labels and annotations of ours.
@@ -23,17 +24,9 @@ const (
 	labelManagedBy = "app.kubernetes.io/managed-by"
 	managedBy      = "isthmus"
 
-	// labelGateway is on the pods of a gateway and nowhere else in the cluster: Gateway.selector matches pods of
-	// every namespace, so that "app" alone could take over somebody else's.
-	labelGateway = "isthmus.dev/gateway"
-
 	// annotationRendered holds the digest of what was rendered, so that a field that is no longer rendered is told
 	// apart from one that the API server added.
 	annotationRendered = "install.tetrate.io/rendered"
-
-	// AnnotationDraining is on the Service of a gateway whose resource was deleted, while it is held: whoever
-	// advertises the gateway's address should stop.
-	AnnotationDraining = "isthmus.dev/draining"
 )
 
 // defaultDrain is how long connections may finish when the resource does not say.
@@ -202,7 +195,7 @@ func (p *plan) labels() map[string]string {
 
 // ownLabels cannot be overridden: they say whose an object is.
 func (p *plan) ownLabels() map[string]string {
-	return map[string]string{labelManagedBy: managedBy, labelGateway: gatewayLabel(p.gw.Namespace, p.gw.Name)}
+	return map[string]string{labelManagedBy: managedBy, wellknown.GatewayLabel: gatewayLabel(p.gw.Namespace, p.gw.Name)}
 }
 
 // gatewayLabel is unique per namespace and name, and short enough for a label's value.
@@ -262,13 +255,13 @@ func find(out []object, o v1alpha1.Overlay) *unstructured.Unstructured {
 func identity(u *unstructured.Unstructured) string {
 	owners, _, _ := unstructured.NestedFieldNoCopy(u.Object, "metadata", "ownerReferences")
 	return fmt.Sprint(u.GetAPIVersion(), u.GetKind(), u.GetNamespace(), u.GetName(),
-		u.GetLabels()[labelManagedBy], u.GetLabels()[labelGateway], owners)
+		u.GetLabels()[labelManagedBy], u.GetLabels()[wellknown.GatewayLabel], owners)
 }
 
 // seal writes the digest of everything else into the object.
 func seal(o object) {
 	o.Object = normal(o.Object).(map[string]any)
-	unstructured.RemoveNestedField(o.Object, "metadata", "annotations", AnnotationDraining) // is not the user's to say
+	unstructured.RemoveNestedField(o.Object, "metadata", "annotations", wellknown.DrainingAnnotation) // is not the user's to say
 	// A value that came from JSON can be written as JSON.
 	b, _ := json.Marshal(o.Object)
 	sum := sha256.Sum256(b)

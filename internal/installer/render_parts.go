@@ -12,13 +12,11 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"isthmus.dev/isthmus/api/install/v1alpha1"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
-// Ports that every gateway has.
-const (
-	portMTLS   = 15443
-	portStatus = 15021
-)
+// portStatus is, beside the one for calls from within the mesh, a port that every gateway has.
+const portStatus = 15021
 
 func target(port int) *intstr.IntOrString { return new(intstr.FromInt(port)) }
 
@@ -31,15 +29,15 @@ func (p *plan) ports() ([]any, error) {
 	}
 	if p.profile.closed {
 		asked = slices.DeleteFunc(slices.Clone(asked), func(s v1alpha1.ServicePort) bool {
-			other := s.Port != portMTLS && s.Port != portStatus
+			other := s.Port != wellknown.MTLSPort && s.Port != portStatus
 			if other {
-				p.note("spec.kubeSpec.service.ports: port %d is left out; a gateway for other clusters has %d and %d.", s.Port, portMTLS, portStatus)
+				p.note("spec.kubeSpec.service.ports: port %d is left out; a gateway for other clusters has %d and %d.", s.Port, wellknown.MTLSPort, portStatus)
 			}
 			return other
 		})
 	}
 	for _, always := range []v1alpha1.ServicePort{
-		{Name: "tls-istio-mtls", Port: portMTLS, TargetPort: target(portMTLS)},
+		{Name: "tls-istio-mtls", Port: wellknown.MTLSPort, TargetPort: target(wellknown.MTLSPort)},
 		{Name: "status-port", Port: portStatus, TargetPort: target(portStatus)},
 	} {
 		if !slices.ContainsFunc(asked, func(s v1alpha1.ServicePort) bool { return s.Port == always.Port }) {
@@ -132,7 +130,7 @@ func (p *plan) roleBinding() map[string]any {
 // matchLabels of what selects pods for good: a Deployment's selector can never change, so it has nothing in it that a
 // user can.
 func (p *plan) matchLabels() map[string]any {
-	return map[string]any{labelGateway: gatewayLabel(p.gw.Namespace, p.gw.Name)}
+	return map[string]any{wellknown.GatewayLabel: gatewayLabel(p.gw.Namespace, p.gw.Name)}
 }
 
 func (p *plan) podLabels() map[string]string {

@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // The Secret through which gateways get the secrets of clients of OpenID Connect providers. There is one in each namespace
@@ -22,8 +24,6 @@ const (
 	SignInType   = "isthmus.dev/sign-in"
 	// SignInClients is how many hosts of a namespace browsers can sign in for.
 	SignInClients = 32
-
-	signInMount = "/etc/isthmus/sign-in"
 )
 
 var secretsResource = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
@@ -91,5 +91,5 @@ func signInVolume() map[string]any {
 }
 
 func signInVolumeMount() map[string]any {
-	return map[string]any{"name": SignInSecret, "mountPath": signInMount, "readOnly": true}
+	return map[string]any{"name": SignInSecret, "mountPath": wellknown.SignInMount, "readOnly": true}
 }

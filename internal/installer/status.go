@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"isthmus.dev/isthmus/api/install/v1alpha1"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // reasonRollingOut of Ready: the pods are not as wanted yet.
@@ -100,13 +101,10 @@ func condition(u *unstructured.Unstructured, kind string) map[string]any {
 	return nil
 }
 
-// annotationAddresses replaces the addresses of a Service for other clusters.
-const annotationAddresses = "xcp.tetrate.io/cluster-external-addresses"
-
 // addressesOf are those that the Service is given by its annotation, or those of the load balancer; a Service without
 // one has its cluster address.
 func addressesOf(svc *unstructured.Unstructured) []string {
-	if given := strings.FieldsFunc(svc.GetAnnotations()[annotationAddresses], func(r rune) bool { return r == ',' || r == ' ' }); len(given) > 0 {
+	if given := strings.FieldsFunc(svc.GetAnnotations()[wellknown.ExternalAddressesAnnotation], func(r rune) bool { return r == ',' || r == ' ' }); len(given) > 0 {
 		slices.Sort(given)
 		return slices.Compact(given)
 	}

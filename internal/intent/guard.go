@@ -15,9 +15,6 @@ type Guard struct {
 	Limits *Limits
 }
 
-// SignInMount is where the pods of installed gateways have the secrets of clients, as Envoy reads them.
-const SignInMount = "/etc/isthmus/sign-in"
-
 // SignIn lets requests pass that carry the cookies of somebody who signed in at an OpenID Connect provider, and sends all
 // others there.
 type SignIn struct {

@@ -10,14 +10,8 @@ import (
 	"isthmus.dev/isthmus/internal/resource"
 )
 
-// MTLSPort is the port of a gateway on which calls from within the mesh arrive.
-const MTLSPort = 15443
-
 // GlobalNamespace holds what makes global hosts callable, in every cluster.
 const GlobalNamespace = "xcp-multicluster"
-
-// GatewayLabel is unique per gateway and namespace on the pods that Isthmus installs.
-const GatewayLabel = "isthmus.dev/gateway"
 
 // Delta is what became different from one revision to the next. A nil value means that it is gone.
 type Delta struct {

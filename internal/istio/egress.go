@@ -9,6 +9,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 
 	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // renderEgress makes what lets requests out of the mesh at a gateway. The VirtualService refuses all of them; the EnvoyFilter
@@ -26,7 +27,7 @@ func renderEgress(g *intent.Gateway, dress *dress) []config {
 	gateway.spec = &networking.Gateway{Selector: g.Selector, Servers: []*networking.Server{{
 		Name:  "egress",
 		Hosts: []string{g.Namespace + "/*"},
-		Port:  &networking.Port{Name: "mtls-egress", Number: intent.MTLSPort, Protocol: "HTTPS"},
+		Port:  &networking.Port{Name: "mtls-egress", Number: wellknown.MTLSPort, Protocol: "HTTPS"},
 		Tls:   &networking.ServerTLSSettings{Mode: networking.ServerTLSSettings_ISTIO_MUTUAL},
 	}}}
 	refusal.spec = &networking.VirtualService{
@@ -48,7 +49,7 @@ func renderEgress(g *intent.Gateway, dress *dress) []config {
 func egressRule(e *intent.Egress) *networking.DestinationRule {
 	return &networking.DestinationRule{Host: e.Service, ExportTo: []string{"*"}, TrafficPolicy: &networking.TrafficPolicy{
 		PortLevelSettings: []*networking.TrafficPolicy_PortTrafficPolicy{{
-			Port: &networking.PortSelector{Number: intent.MTLSPort},
+			Port: &networking.PortSelector{Number: wellknown.MTLSPort},
 			Tls:  &networking.ClientTLSSettings{Mode: networking.ClientTLSSettings_ISTIO_MUTUAL, SubjectAltNames: e.Identities},
 			ConnectionPool: &networking.ConnectionPoolSettings{
 				Tcp:  &networking.ConnectionPoolSettings_TCPSettings{ConnectTimeout: durationpb.New(connectTimeout)},
@@ -86,7 +87,7 @@ func egressFilter(g *intent.Gateway, gateway string) *networking.EnvoyFilter {
 		),
 	)
 	match := &networking.EnvoyFilter_RouteConfigurationMatch{
-		PortNumber: intent.MTLSPort, Gateway: g.Namespace + "/" + gateway,
+		PortNumber: wellknown.MTLSPort, Gateway: g.Namespace + "/" + gateway,
 		Vhost: &networking.EnvoyFilter_RouteConfigurationMatch_VirtualHostMatch{DomainName: "*"},
 	}
 	out.ConfigPatches = append(out.ConfigPatches, &networking.EnvoyFilter_EnvoyConfigObjectPatch{

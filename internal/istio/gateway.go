@@ -5,6 +5,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // renderGateway makes the Gateway of a gateway in a cluster, and a VirtualService for each of its hosts.
@@ -45,7 +46,7 @@ func renderGateway(g *intent.Gateway) []config {
 		if f := guards(g, h); f != nil {
 			dress := dress
 			if names := signInSecrets(g, h.Host); names != "" {
-				dress = dress.with(signInAnnotation, names)
+				dress = dress.with(wellknown.SignInAnnotation, names)
 			}
 			configs = append(configs, config{
 				apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter", namespace: g.Namespace, name: "guard-" + h.Name,
@@ -94,7 +95,7 @@ func internalServer(g *intent.Gateway, s intent.Server) *networking.Server {
 	return &networking.Server{
 		Name:  s.Name + "-mtls",
 		Hosts: []string{g.Namespace + "/" + s.Host},
-		Port:  &networking.Port{Name: "mtls-" + s.Name, Number: intent.MTLSPort, Protocol: protocol},
+		Port:  &networking.Port{Name: "mtls-" + s.Name, Number: wellknown.MTLSPort, Protocol: protocol},
 		Tls:   &networking.ServerTLSSettings{Mode: networking.ServerTLSSettings_ISTIO_MUTUAL},
 	}
 }

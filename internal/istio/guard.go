@@ -8,6 +8,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 
 	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // httpFilter is a filter that stands before the routes of one server. It is in the filter chains of the server and does
@@ -110,7 +111,7 @@ func portsOf(s *intent.Server) []uint32 {
 		ports = append(ports, s.Port)
 	}
 	if s.Internal {
-		ports = append(ports, intent.MTLSPort)
+		ports = append(ports, wellknown.MTLSPort)
 	}
 	return ports
 }

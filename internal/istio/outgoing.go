@@ -5,6 +5,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // renderOutgoing makes the Sidecar of each namespace whose calls of unknown hosts go to a gateway. Istio takes one for a
@@ -19,7 +20,7 @@ func renderOutgoing(o *intent.Outgoing) []config {
 				Egress: []*networking.IstioEgressListener{{Hosts: []string{"*/*"}}},
 				OutboundTrafficPolicy: &networking.OutboundTrafficPolicy{
 					Mode:        networking.OutboundTrafficPolicy_ALLOW_ANY,
-					EgressProxy: &networking.Destination{Host: o.Egress, Port: &networking.PortSelector{Number: intent.MTLSPort}},
+					EgressProxy: &networking.Destination{Host: o.Egress, Port: &networking.PortSelector{Number: wellknown.MTLSPort}},
 				},
 			},
 			wave: waveSidecar, dress: dress,

@@ -6,11 +6,8 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
-
-// signInAnnotation on a guard names the Secrets whose files the gateway's pods need, each with the host that they are for,
-// as "<secret>/<host>", with commas between them. The edge reads it.
-const signInAnnotation = "isthmus.dev/sign-in-secrets"
 
 const oauthMessage = "extensions.filters.http.oauth2.v3."
 
@@ -83,7 +80,7 @@ func exactPath(path string) *structpb.Value { return nested("path", nested("exac
 // would take cookies that are signed with nothing.
 func fileSecret(name string) *structpb.Value {
 	return nested("name", text(name), "sds_config", nested(
-		"path_config_source", nested("path", text(intent.SignInMount+"/"+name+".json"), "watched_directory", nested("path", text(intent.SignInMount))),
+		"path_config_source", nested("path", text(wellknown.SignInMount+"/"+name+".json"), "watched_directory", nested("path", text(wellknown.SignInMount))),
 		"resource_api_version", text("V3"), "initial_fetch_timeout", text("0s"),
 	))
 }

@@ -8,6 +8,7 @@ import (
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // accountName is a name of a service account.
@@ -143,7 +144,7 @@ func (c *checker) egressHost(e *trafficv2.Egress, path string) {
 	} else if e.GetHost() != "" {
 		c.at(path+".host", `%q is not "<namespace>/<full name of the gateway's Service>"`, e.GetHost())
 	}
-	if port := e.GetPort(); port != 0 && port != meshPort { //nolint:staticcheck // old input
-		c.at(path+".port", "must be %d, on which gateways are called within the mesh", meshPort)
+	if port := e.GetPort(); port != 0 && port != wellknown.MTLSPort { //nolint:staticcheck // old input
+		c.at(path+".port", "must be %d, on which gateways are called within the mesh", wellknown.MTLSPort)
 	}
 }

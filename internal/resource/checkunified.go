@@ -3,6 +3,7 @@ package resource
 import (
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // unified checks what the annotations cannot say about a gateway of any type.
@@ -50,7 +51,7 @@ func (c *checker) mode(s moded, l listener) listener {
 		return l
 	}
 	if l.port != 0 {
-		c.at(l.path+".port", "must be absent: TRANSIT servers are called on port %d", meshPort)
+		c.at(l.path+".port", "must be absent: TRANSIT servers are called on port %d", wellknown.MTLSPort)
 	}
 	if s.GetTls() != nil {
 		c.at(l.path+".tls", "must be absent: TRANSIT servers are called with the TLS of the mesh")

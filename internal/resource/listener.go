@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // listener is how a server of any gateway uses its port.
@@ -44,7 +45,7 @@ func listen(path string, s server, t *typesv2.ServerTLS, plain, secure protocol)
 
 // within makes l a listener for callers within the mesh: what they speak is told apart by host, as everything with TLS is.
 func (l listener) within() listener {
-	l.mesh, l.port = true, meshPort
+	l.mesh, l.port = true, wellknown.MTLSPort
 	l.protocol = map[protocol]protocol{plainHTTP: https, plainTCP: tcpWithTLS}[l.protocol]
 	return l
 }
@@ -67,8 +68,8 @@ func (c *checker) listeners(all []listener) {
 			names[called{l.scope, l.name}] = l.path
 		}
 		c.hostname(l)
-		if l.port == meshPort && !l.mesh {
-			c.at(l.path+".port", "%d is reserved for calls within the mesh", meshPort)
+		if l.port == wellknown.MTLSPort && !l.mesh {
+			c.at(l.path+".port", "%d is reserved for calls within the mesh", wellknown.MTLSPort)
 			continue
 		}
 		first, ok := ports[l.port]

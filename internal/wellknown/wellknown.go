@@ -1,0 +1,25 @@
+// Package wellknown holds the names that the server and the edge of a cluster agree upon. Neither imports the other: what
+// one writes into an object, the other finds there by these.
+package wellknown
+
+const (
+	// MTLSPort is the port of a gateway on which calls from within the mesh arrive.
+	MTLSPort = 15443
+
+	// GatewayLabel is unique per gateway and namespace on the pods that Isthmus installs.
+	GatewayLabel = "isthmus.dev/gateway"
+
+	// DrainingAnnotation is "true" on the Service of a gateway whose install resource was deleted: it serves on for a while, so
+	// that nobody who still calls it fails, and is offered to nobody.
+	DrainingAnnotation = "isthmus.dev/draining"
+
+	// ExternalAddressesAnnotation on the Service of a gateway lists, with commas, the addresses at which other clusters call it.
+	ExternalAddressesAnnotation = "xcp.tetrate.io/cluster-external-addresses"
+
+	// SignInAnnotation on a guard names the Secrets whose files the gateway's pods need, each with the host that they are for,
+	// as "<secret>/<host>", with commas between them.
+	SignInAnnotation = "isthmus.dev/sign-in-secrets"
+
+	// SignInMount is where the pods of installed gateways have the secrets of clients, as Envoy reads them.
+	SignInMount = "/etc/isthmus/sign-in"
+)
