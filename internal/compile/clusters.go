@@ -24,15 +24,12 @@ type clusterSelector struct {
 	Network string
 }
 
-// setLabel begins the name of the label that is on the endpoints of a set that is not one cluster by its name.
-const setLabel = "xcp.tetrate.io/"
-
-// labels that the endpoints of the set have.
-func (s *clusterSet) labels() map[string]string {
+// label that the endpoints of the set have, and no others.
+func (s *clusterSet) label() (key, value string) {
 	if s.single() {
-		return map[string]string{intent.ClusterLabel: s.Name}
+		return intent.ClusterLabel, s.Name
 	}
-	return map[string]string{setLabel + s.Name: "true"}
+	return "xcp.tetrate.io/" + s.Name, "true"
 }
 
 // single says that the set is one cluster by its name, which every endpoint says of itself.

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
@@ -165,7 +164,8 @@ func frontHost(f *facade, at intent.FrontHost, h *intent.Host, self *intent.Clus
 			if s.Name == "" || slices.ContainsFunc(host.Subsets, func(x intent.FrontSubset) bool { return x.Name == s.Name }) {
 				continue
 			}
-			host.Subsets = append(host.Subsets, intent.FrontSubset{Name: s.Name, Labels: s.labels(), Spread: intent.SpreadOf(chosen)})
+			key, value := s.label()
+			host.Subsets = append(host.Subsets, intent.FrontSubset{Name: s.Name, Labels: map[string]string{key: value}, Spread: intent.SpreadOf(chosen)})
 		}
 	}
 	if !special && len(host.Subsets) == 0 {
@@ -177,13 +177,8 @@ func frontHost(f *facade, at intent.FrontHost, h *intent.Host, self *intent.Clus
 
 // holds says whether an endpoint is in the set, as its labels say.
 func (s *clusterSet) holds(e intent.Endpoint) bool {
-	if s.single() {
-		return e.Cluster == s.Name
-	}
-	for label := range s.labels() {
-		return e.Labels[label] == "true"
-	}
-	return false
+	key, value := s.label()
+	return e.Labels[key] == value || s.single() && e.Cluster == s.Name // which every endpoint is labelled with in the end
 }
 
 // labelled puts the labels of the sets that gateways in front of a host choose on the endpoints that are in them.
@@ -200,20 +195,19 @@ func labelled(r *Reads, host string, all []offered) []offered {
 		c, _ := r.get(clustersPrefix + out[i].Cluster).(cluster)
 		for _, s := range sets {
 			if s.has(c) {
-				out[i].Local, out[i].Remote = withLabels(out[i].Local, s.labels()), withLabels(out[i].Remote, s.labels())
+				key, value := s.label()
+				out[i].Local, out[i].Remote = labelAll(out[i].Local, key, value), labelAll(out[i].Remote, key, value)
 			}
 		}
 	}
 	return out
 }
 
-// withLabels is endpoints with more labels; they are shared and stay as they were.
-func withLabels(endpoints []intent.Endpoint, labels map[string]string) []intent.Endpoint {
+// labelAll is endpoints with one more label; they are shared and stay as they were.
+func labelAll(endpoints []intent.Endpoint, key, value string) []intent.Endpoint {
 	endpoints = slices.Clone(endpoints)
 	for i := range endpoints {
-		all := maps.Clone(labels)
-		maps.Copy(all, endpoints[i].Labels)
-		endpoints[i].Labels = all
+		endpoints[i].Labels = withLabel(endpoints[i].Labels, key, value)
 	}
 	return endpoints
 }

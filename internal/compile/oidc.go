@@ -89,16 +89,19 @@ func (s *scene) clientFile(field, name, host string) string {
 	}
 	ns := s.plan.Namespace
 	secret := s.fact("secret/" + ns + "/" + name).GetSecret()
+	file, told := secret.GetClientFiles()[host]
 	switch {
 	case secret == nil:
 		s.say(no(reasonSecretMissing, field, "Secret %q does not exist in namespace %q.", name, ns))
 	case secret.GetClientProblem() != "":
 		s.say(no(reasonSecretInvalid, field, "Secret %q in namespace %q cannot be used: %s.", name, ns, secret.GetClientProblem()))
 	case len(s.pods) == 0: // which is said already
-	case secret.GetClientFiles()[host] == "":
+	case told && file == "":
+		s.say(no(reasonSecretNoRoom, field, "The pods of gateways in namespace %q have no room for the secret with which browsers sign in at host %q.", ns, host))
+	case file == "":
 		s.say(no(reasonSecretPending, field, "Secret %q in namespace %q is not in the gateway's pods yet.", name, ns))
 	default:
-		return secret.GetClientFiles()[host]
+		return file
 	}
 	return ""
 }

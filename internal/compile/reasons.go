@@ -46,6 +46,7 @@ const (
 	reasonSecretMissing    = "SecretMissing"
 	reasonSecretInvalid    = "SecretInvalid"
 	reasonSecretPending    = "SecretPending"
+	reasonSecretNoRoom     = "SecretNoRoom"
 	reasonSecretsUnmounted = "SecretsNotMounted"
 
 	reasonExtensionMissing   = "ExtensionMissing"
@@ -97,6 +98,7 @@ func Reasons() []Reason {
 		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer. Where it is that of a client of a provider, requests for the host are answered with 403."},
 		{Resolved, reasonSecretInvalid, "The Secret holds no certificate, key or CA that Envoy takes. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer. Where it is that of a client of a provider, requests for the host are answered with 403."},
 		{Resolved, reasonSecretPending, "The Secret with which the gateway is a client of a provider is not in the gateway's pods yet. Requests for the host are answered with 403 until it is. If that lasts, the edge of the cluster does not run, or is older than the server."},
+		{Resolved, reasonSecretNoRoom, "Browsers can sign in for 32 hosts of the gateways of one namespace, and this is one more. Requests for the host are answered with 403. Move gateways to another namespace, or take the field away from a host."},
 		{Resolved, reasonSecretsUnmounted, "Signing in at a provider takes a gateway that is installed with install.tetrate.io: the client's secret comes to its pods in a volume, which these pods do not have. Requests for the host are answered with 403. Pods of an older version have the volume once they are replaced."},
 		{Resolved, reasonExtensionMissing, "The WasmExtension does not exist. Since it may be what decides who gets in, the HTTP servers of the gateway are not exposed until it does or is no longer attached."},
 		{Resolved, reasonUnknownCaller, "The workspace or group whose services may call the outside does not exist. Nobody may because of it."},

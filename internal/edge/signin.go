@@ -173,7 +173,7 @@ func (k *keeper) changed(namespace, name string) {
 	}
 }
 
-// files with which gateways can use a Secret, by host.
+// files with which gateways can use a Secret, by host; an empty name is that of a host for which there was no room.
 func (k *keeper) files(secret string) map[string]string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -233,16 +233,7 @@ func (k *keeper) pass(ctx context.Context) error {
 	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
 		clients, err := k.namespace(ctx, ns, made[ns], installed[ns], wanted)
 		first = cmp.Or(first, err)
-		for file, c := range clients {
-			name, host, ok := strings.Cut(c.Owner, "/")
-			if !ok {
-				continue
-			}
-			if given[ns+"/"+name] == nil {
-				given[ns+"/"+name] = map[string]string{}
-			}
-			given[ns+"/"+name][host] = file
-		}
+		give(given, ns, clients, wanted[ns])
 	}
 	k.mu.Lock()
 	before := k.given
@@ -256,6 +247,33 @@ func (k *keeper) pass(ctx context.Context) error {
 		}
 	}
 	return first
+}
+
+// give notes the names of the files of all who have some in a namespace, and an empty one for those who get none because
+// there are no more.
+func give(given map[string]map[string]string, ns string, clients map[string]client, wanted []string) {
+	set := func(owner, file string) {
+		name, host, _ := strings.Cut(owner, "/")
+		if given[ns+"/"+name] == nil {
+			given[ns+"/"+name] = map[string]string{}
+		}
+		given[ns+"/"+name][host] = file
+	}
+	files := map[string]string{}
+	for file, c := range clients {
+		if c.Owner != "" {
+			files[c.Owner] = file
+			set(c.Owner, file)
+		}
+	}
+	if len(files) < installer.SignInClients {
+		return
+	}
+	for _, owner := range wanted {
+		if files[owner] == "" {
+			set(owner, "")
+		}
+	}
 }
 
 // namespace makes the Secret of one namespace as it should be, and returns whose its files are.

@@ -290,6 +290,12 @@ func TestKeeper(t *testing.T) {
 		if x.file("many-31") == "" || x.file("many-32") != "" {
 			t.Errorf("the last two have %q and %q", x.file("many-31"), x.file("many-32"))
 		}
+		if _, told := x.k.files("front/many-32")[host]; !told {
+			t.Error("nobody says that there was no room for the last one")
+		}
+		if len(x.k.files("front/gone")) > 0 {
+			t.Error("one that is not there is said to have no room")
+		}
 	})
 	t.Run("LastGatewayGone", func(t *testing.T) {
 		x.mu.Lock()

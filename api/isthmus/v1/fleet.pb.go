@@ -1657,7 +1657,7 @@ type Secret struct {
 	// client_problem says why it is of no use as the secret of a client of an OpenID Connect provider; empty when it is.
 	ClientProblem string `protobuf:"bytes,9,opt,name=client_problem,json=clientProblem,proto3" json:"client_problem,omitempty"`
 	// client_files name the files with which the gateways of the namespace that Isthmus installed can use it as such, by the
-	// host that they are for. A host that is not there has none.
+	// host that they are for. A host that is not there has none yet; one with an empty name gets none, because there is no room.
 	ClientFiles   map[string]string `protobuf:"bytes,10,rep,name=client_files,json=clientFiles,proto3" json:"client_files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
