@@ -221,10 +221,11 @@ func (r *runner) request(ctx context.Context, c Call, first bool) error {
 				return err
 			}
 		}
-		// Different answers come from different places, which do not hear of a change at the same moment. Waiting for
-		// them says nothing about the answers that are judged then.
-		if len(c.Want.Distinct) > 0 && len(c.Want.Counts) == 0 {
-			if err := r.poll(ctx, a, req, Want{Distinct: c.Want.Distinct}, within); err != nil {
+		// Different answers come from different places, which do not hear of a change at the same moment, and one answer
+		// does not say how the others are shared. Waiting says nothing about the answers that are judged then: they are
+		// counted anew, and each of them has to be right.
+		if len(c.Want.Distinct)+len(c.Want.Share) > 0 && len(c.Want.Counts) == 0 {
+			if err := r.poll(ctx, a, req, Want{Distinct: c.Want.Distinct, Share: c.Want.Share}, within); err != nil {
 				return err
 			}
 		}
