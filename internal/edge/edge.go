@@ -69,6 +69,7 @@ type Edge struct {
 	standby   atomic.Bool // another edge acts
 
 	reported chan struct{}
+	written  chan struct{}
 	mu       sync.Mutex
 	last     *apply.Report
 }
@@ -78,7 +79,7 @@ func New(cfg Config) (*Edge, error) {
 	if !strings.HasPrefix(cfg.Cluster, "organizations/") {
 		return nil, fmt.Errorf("cluster %q is not a full name such as organizations/tetrate/clusters/east", cfg.Cluster)
 	}
-	e := &Edge{roots: x509.NewCertPool(), reported: make(chan struct{}, 1), session: rand.Text()}
+	e := &Edge{roots: x509.NewCertPool(), reported: make(chan struct{}, 1), written: make(chan struct{}, 1), session: rand.Text()}
 	if !e.roots.AppendCertsFromPEM(cfg.CA) {
 		return nil, errors.New("there is no certificate in the server's CA")
 	}
@@ -133,7 +134,10 @@ func (e *Edge) act(ctx context.Context) error {
 	run("talk", e.talk)
 	if e.cfg.IstiodToken != "" {
 		istiod := &istiods{tokenFile: e.cfg.IstiodToken, namespace: e.cfg.Namespace, server: "istiod." + e.cfg.Namespace + ".svc", port: 15012, roots: e.observer.meshRoots}
-		run("proxies", func(ctx context.Context) error { return e.observer.askProxies(ctx, istiod.ask, e.cfg.Log) })
+		extensions := func(namespace string) string { return extensionsIn(e.engine.Bundle(), namespace) }
+		run("proxies", func(ctx context.Context) error {
+			return e.observer.askProxies(ctx, istiod.ask, e.written, extensions, e.cfg.Log)
+		})
 	}
 	e.observer.keeper.want(e.engine.Bundle())
 	if e.cfg.Installer != nil {
@@ -169,6 +173,9 @@ func (e *Edge) report(r apply.Report) {
 	e.last = &r
 	e.mu.Unlock()
 	poke(e.reported)
+	if r.Wrote > 0 {
+		poke(e.written)
+	}
 }
 
 func (e *Edge) lastReport() *apply.Report {

@@ -40,10 +40,9 @@ type observer struct {
 	kubernetes string
 	dirty      map[string]bool
 	gateways   map[string]map[string]bool // keys of pods and Deployments that are gateways, by namespace
-	// rejected is what gateways refuse, by "<namespace>/<pod>".
-	rejected map[string]string
-	patience *patience
-	keeper   *keeper
+	rejected   refusals
+	patience   *patience
+	keeper     *keeper
 }
 
 // newObserver starts nothing.

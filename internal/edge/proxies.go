@@ -10,11 +10,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -27,8 +25,8 @@ import (
 const (
 	// proxiesEvery is how often istiod is asked.
 	proxiesEvery = 3 * time.Second
-	// wordsAtMost bounds what Envoy says: a refusal can quote what it refuses.
-	wordsAtMost = 1000
+	// proxiesAfter is how long after a write: istiod waits for more for a tenth of a second, and Envoy answers in less.
+	proxiesAfter = time.Second
 )
 
 // proxyState is what counts of an entry of istiod's /debug/syncz.
@@ -39,9 +37,13 @@ type proxyState struct {
 	} `json:"resources"`
 }
 
-// askProxies asks every istiod what the gateways connected to it refuse, until ctx ends. An istiod that does not answer leaves
-// what is known as it is.
-func (o *observer) askProxies(ctx context.Context, ask func(context.Context, string) ([]byte, error), log *slog.Logger) error {
+// asker asks an istiod, by its address, what it knows of its proxies.
+type asker func(context.Context, string) ([]byte, error)
+
+// askProxies asks every istiod what the gateways connected to it refuse, every few seconds and a moment after something was
+// written, until ctx ends. An istiod that does not answer leaves what is known as it is.
+// extensions are those of a namespace, as a digest.
+func (o *observer) askProxies(ctx context.Context, ask asker, written <-chan struct{}, extensions func(string) string, log *slog.Logger) error {
 	if err := o.wait(ctx); err != nil {
 		return err
 	}
@@ -52,19 +54,28 @@ func (o *observer) askProxies(ctx context.Context, ask func(context.Context, str
 			log.WarnContext(ctx, "istiod does not say what proxies refuse", "error", err)
 		}
 		if silent = err != nil; !silent {
-			o.setRejected(rejected)
+			o.setRejected(rejected, extensions)
+		}
+		wait := time.After(proxiesEvery)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-written:
+			wait = time.After(proxiesAfter)
+		case <-wait:
+			continue
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(proxiesEvery):
+		case <-wait:
 		}
 	}
 }
 
-// rejections are what gateways refuse, by "<namespace>/<pod>".
-func (o *observer) rejections(ctx context.Context, ask func(context.Context, string) ([]byte, error)) (map[string]string, error) {
-	out := map[string]string{}
+// rejections are what istiod knows that gateways refuse.
+func (o *observer) rejections(ctx context.Context, ask asker) (refusals, error) {
+	out := refusals{}
 	if !o.hasGateways() {
 		return out, nil
 	}
@@ -85,7 +96,7 @@ func (o *observer) rejections(ctx context.Context, ask func(context.Context, str
 }
 
 // readProxies reads one proxy after the other: there may be thousands.
-func readProxies(r io.Reader, into map[string]string) error {
+func readProxies(r io.Reader, into refusals) error {
 	d := json.NewDecoder(r)
 	if t, err := d.Token(); err != nil || t != json.Delim('[') {
 		return fmt.Errorf("the answer is no list of proxies: %v (%w)", t, err)
@@ -96,16 +107,11 @@ func readProxies(r io.Reader, into map[string]string) error {
 			return fmt.Errorf("read the state of a proxy: %w", err)
 		}
 		pod, namespace, _ := strings.Cut(p.Proxy, ".")
-		var words []string
-		for _, kind := range slices.Sorted(maps.Keys(p.Resources)) {
-			if e := p.Resources[kind].LastError; e != "" {
-				words = append(words, e)
-			}
+		words := map[string]string{}
+		for kind, r := range p.Resources {
+			words[kind] = r.LastError
 		}
-		if words != nil {
-			all := strings.ToValidUTF8(strings.Join(words, "; "), "?")
-			into[namespace+"/"+pod] = all[:min(len(all), wordsAtMost)]
-		}
+		into.add(namespace+"/"+pod, words)
 	}
 	return nil
 }
@@ -122,14 +128,20 @@ func (o *observer) hasGateways() bool {
 }
 
 // setRejected marks the workloads of which something else is known now.
-func (o *observer) setRejected(now map[string]string) {
+func (o *observer) setRejected(now refusals, extensions func(string) string) {
 	o.mu.Lock()
 	was := o.rejected
+	o.mu.Unlock()
+	now.remember(was, extensions, func(pod string) bool {
+		_, there, err := o.pods.GetStore().GetByKey(pod)
+		return err == nil && there
+	})
+	o.mu.Lock()
 	o.rejected = now
 	o.mu.Unlock()
-	for _, pods := range []map[string]string{was, now} {
+	for _, pods := range []refusals{was, now} {
 		for key := range pods {
-			if was[key] == now[key] {
+			if was[key].String() == now[key].String() {
 				continue
 			}
 			obj, _, _ := o.pods.GetStore().GetByKey(key)
@@ -143,7 +155,7 @@ func (o *observer) setRejected(now map[string]string) {
 func (o *observer) refusal(pod string) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.rejected[pod]
+	return o.rejected[pod].String()
 }
 
 // istiods is how istiod is asked: over its TLS port, like proxies do, because the token of the edge must not be read by

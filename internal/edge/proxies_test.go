@@ -37,8 +37,11 @@ func TestReadProxies(t *testing.T) {
 		"NotAnAPI": {in: "<html>", want: map[string]string{}, err: "no list"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := map[string]string{}
-			err := readProxies(strings.NewReader(tc.in), got)
+			read, got := refusals{}, map[string]string{}
+			err := readProxies(strings.NewReader(tc.in), read)
+			for pod, r := range read {
+				got[pod] = r.String()
+			}
 			if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
 				t.Errorf("readProxies() error %v, want one with %q", err, tc.err)
 			}
