@@ -5,10 +5,12 @@
 //
 // Its configuration is {"name": "x-a", "value": "b", "refuse": "x-c", "panic": "x-d"}: the header x-a: b is added to every
 // request and every response; a request that has the header x-c is answered with status 403, and one that has x-d breaks it.
+// With "variable": "E" the value is that of the environment variable E.
 package main
 
 import (
 	"strings"
+	"syscall"
 	"unsafe"
 )
 
@@ -53,7 +55,11 @@ func start(_, _ uint32) uint32 { return 1 }
 func configure(context, size uint32) uint32 {
 	const pluginConfiguration = 7
 	text := string(buffer(pluginConfiguration, size))
-	configs[context] = config{field(text, "name"), field(text, "value"), field(text, "refuse"), field(text, "panic")}
+	c := config{field(text, "name"), field(text, "value"), field(text, "refuse"), field(text, "panic")}
+	if name := field(text, "variable"); name != "" {
+		c.Value, _ = syscall.Getenv(name)
+	}
+	configs[context] = c
 	return 1
 }
 

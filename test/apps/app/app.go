@@ -4,7 +4,10 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -32,6 +35,7 @@ const linger = time.Second
 
 // Serve serves h on port 8080, over HTTP 1.1 and 2, and on 8443 if there is a certificate in $CERTIFICATE, a directory
 // with tls.crt and tls.key, until ctx ends. Then requests in flight finish.
+// Where $CLIENTS names a file with an authority, only clients with a certificate of it are heard on 8443.
 func Serve(ctx context.Context, env func(string) string, h http.Handler) error {
 	plain, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cmp.Or(env("ADDRESS"), ":8080"))
 	if err != nil {
@@ -49,6 +53,9 @@ func Serve(ctx context.Context, env func(string) string, h http.Handler) error {
 			if err != nil {
 				return errors.Join(err, s.Close())
 			}
+			if s.TLSConfig, err = knownClients(env("CLIENTS")); err != nil {
+				return errors.Join(err, secure.Close(), s.Close())
+			}
 			go func() { served <- s.ServeTLS(secure, filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")) }()
 		}
 	}
@@ -61,4 +68,20 @@ func Serve(ctx context.Context, env func(string) string, h http.Handler) error {
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return s.Shutdown(stop)
+}
+
+// knownClients asks for certificates of the authority in a file; without a file nobody is asked.
+func knownClients(file string) (*tls.Config, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	c := &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()}
+	if !c.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no certificate", file)
+	}
+	return c, nil
 }

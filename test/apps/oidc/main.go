@@ -2,7 +2,8 @@
 // to its page to sign in with the header x-user is signed in as that user at once, and without it sees the page.
 //
 // ISSUER is the address under which browsers find it. CLIENTS are "<id> <secret> <redirect URI>…", and a comma between
-// two. LIFETIME is how long access tokens live, JWT=true makes JWTs of them. It answers in plain HTTP on port 8080.
+// two. LIFETIME is how long access tokens live, JWT=true makes JWTs of them. It answers in plain HTTP on port 8080, and in
+// TLS on 8443 where CERTIFICATE is a directory with tls.crt and tls.key.
 package main
 
 import (
@@ -10,9 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -37,14 +40,23 @@ func run(ctx context.Context, env func(string) string, address string) error {
 		return err
 	}
 	server := &http.Server{Addr: address, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		<-ctx.Done()
-		server.Close()
-	}()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	served := make(chan error, 2)
+	go func() { served <- server.ListenAndServe() }()
+	if dir := env("CERTIFICATE"); dir != "" {
+		secure, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":8443")
+		if err != nil {
+			return errors.Join(err, server.Close())
+		}
+		go func() {
+			served <- server.ServeTLS(secure, filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+		}()
 	}
-	return nil
+	select {
+	case err := <-served:
+		return errors.Join(err, server.Close())
+	case <-ctx.Done():
+		return server.Close()
+	}
 }
 
 // provider makes the handler of everything.
