@@ -153,6 +153,10 @@ func (e *Engine) namespaceOf(ref Ref, k *kindWatch) namespaceState {
 
 // put brings one object to what is wanted.
 func (e *Engine) put(ctx context.Context, p *result, w *want, missing map[schema.GroupVersionKind]error) {
+	if w.form(time.Now()) != w {
+		p.again(time.Until(w.parting.until))
+		w = w.parting.want
+	}
 	no := func(o Outcome, reason string) {
 		p.add(NotOK{ID: w.ID, Digest: w.Digest, Outcome: o, Reason: reason})
 	}
@@ -314,6 +318,10 @@ func (e *Engine) prune(ctx context.Context, p *result, id ID, missing map[schema
 		p.left(time.Hour) // its watch will tell
 		return
 	}
+	if wait := e.lingers(ref); wait > 0 {
+		p.left(wait)
+		return
+	}
 	gone := &want{Object: &Object{ID: id}, ref: ref}
 	if _, wait := e.mustWait(gone); wait > 0 {
 		p.left(wait)
@@ -362,6 +370,7 @@ func (e *Engine) forget(id ID) {
 	defer e.mu.Unlock()
 	delete(e.inventory, id)
 	delete(e.tries, id)
+	delete(e.unwanted, id)
 }
 
 // mustWait returns how long an object still has to wait for its next attempt, and what the last one said.

@@ -16,6 +16,7 @@ type want struct {
 	ref                 Ref
 	labels, annotations map[string]string
 	fields              map[string]fingerprint
+	parting             *parting // nil, or how it is for a while
 }
 
 func newWant(o *Object) (*want, error) {

@@ -38,13 +38,16 @@ type Config struct {
 	// Report is called after each pass whose result is not the one before, never twice at a time.
 	Report func(Report)
 
-	Manager string        // field manager; "" means isthmus
-	Log     *slog.Logger  // nil discards
-	Workers int           // writes at a time within a wave; 0 means 8
-	Retry   time.Duration // first wait after a failure, doubling to 16 times it; 0 means 300ms
-	Timeout time.Duration // of one request; 0 means 15s
-	Hold    time.Duration // how long failed puts hold up removals; 0 means 10s
-	Believe time.Duration // how long a write of ours counts before a watch has shown it; 0 means 1m
+	Manager string         // field manager; "" means isthmus
+	Log     *slog.Logger   // nil discards
+	Workers int            // writes at a time within a wave; 0 means 8
+	Retry   time.Duration  // first wait after a failure, doubling to 16 times it; 0 means 300ms
+	Timeout time.Duration  // of one request; 0 means 15s
+	Keep    Keep           // nil: objects lose at once what the next bundle does not say
+	Lingers func(Ref) bool // whether others may refer to an object as a whole; nil: none
+	Part    time.Duration  // how long an object keeps what Keep says, and one that lingers is there; 0 means 15s
+	Hold    time.Duration  // how long failed puts hold up removals; 0 means 10s
+	Believe time.Duration  // how long a write of ours counts before a watch has shown it; 0 means 1m
 }
 
 // Outcome says why one object is not as wanted.
@@ -92,7 +95,8 @@ type Engine struct {
 	written   map[ID]written
 	mine      map[types.UID]bool
 	tries     map[ID]*try
-	since     time.Time // when current was taken up
+	unwanted  map[ID]time.Time // since when objects of the inventory that linger are not wanted
+	since     time.Time        // when current was taken up
 	reported  *Report
 	reportOf  *Bundle // that reported is about
 	lost      bool    // the inventory of those before this process is not known
@@ -112,6 +116,7 @@ func New(cfg Config) *Engine {
 	cfg.Workers = cmp.Or(cfg.Workers, 8)
 	cfg.Retry = cmp.Or(cfg.Retry, 300*time.Millisecond)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
+	cfg.Part = cmp.Or(cfg.Part, 15*time.Second)
 	cfg.Hold = cmp.Or(cfg.Hold, 10*time.Second)
 	cfg.Believe = cmp.Or(cfg.Believe, time.Minute)
 	if cfg.Log == nil {
@@ -119,7 +124,7 @@ func New(cfg Config) *Engine {
 	}
 	e := &Engine{
 		cfg: cfg, wake: make(chan struct{}, 1), inventory: map[ID]uint32{}, written: map[ID]written{},
-		mine: map[types.UID]bool{}, tries: map[ID]*try{},
+		mine: map[types.UID]bool{}, tries: map[ID]*try{}, unwanted: map[ID]time.Time{},
 	}
 	e.watches = watches{engine: e, absent: map[schema.GroupVersionKind]absence{}, kinds: map[schema.GroupVersionKind]*kindWatch{}}
 	return e
@@ -219,8 +224,10 @@ func (e *Engine) adopt(b *Bundle) {
 			bad[id] = NotOK{ID: id, Digest: o.Digest, Outcome: Rejected, Reason: err.Error()}
 			continue
 		}
+		w.parting = e.part(e.wants[id], w)
 		wants[id] = w
 		e.inventory[id] = o.Wave
+		delete(e.unwanted, id)
 	}
 	e.current, e.wants, e.bad, e.since = b, wants, bad, time.Now()
 }

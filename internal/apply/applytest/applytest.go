@@ -60,6 +60,9 @@ func Run(t *testing.T, open func(*testing.T) *Cluster) {
 		"KeepsALargeBundle":              largeBundle,
 		"FindsItsObjectsAgain":           withoutState("isthmus-bundle"),
 		"OutlivesALostChunk":             withoutState("isthmus-bundle-0", "isthmus-bundle-1"),
+		"PartsWithAFieldLater":           parts,
+		"PartsWithNothingThatIsBack":     partsNot,
+		"RemovesLaterWhatLingers":        lingers,
 	}
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) { f(t, open(t)) })
@@ -77,13 +80,17 @@ type run struct {
 	changed chan struct{}
 }
 
-func start(t *testing.T, c *Cluster) *run {
+func start(t *testing.T, c *Cluster, options ...func(*apply.Config)) *run {
 	t.Helper()
 	r := &run{t: t, c: c, changed: make(chan struct{})}
-	r.Engine = apply.New(apply.Config{
+	cfg := apply.Config{
 		Dynamic: c.Dynamic, Resources: c.Resources, Manager: "isthmus-test", Retry: 20 * time.Millisecond, Report: r.report,
 		State: &apply.Secrets{Client: c.Dynamic, Namespace: c.Namespace, Name: "isthmus-bundle", Manager: "isthmus-test"},
-	})
+	}
+	for _, o := range options {
+		o(&cfg)
+	}
+	r.Engine = apply.New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := r.Engine.Restore(ctx); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,115 @@
+package applytest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"isthmus.dev/isthmus/internal/apply"
+)
+
+// keepsKeys keeps the keys of ConfigMaps for d.
+func keepsKeys(d time.Duration) func(*apply.Config) {
+	return func(cfg *apply.Config) {
+		cfg.Part = d
+		cfg.Keep = func(was, is *unstructured.Unstructured) bool {
+			before, after := data(was), data(is)
+			kept := false
+			for k, v := range before {
+				if _, there := after[k]; !there {
+					set(is, v, "data", k)
+					kept = true
+				}
+			}
+			return kept
+		}
+	}
+}
+
+func parts(t *testing.T, c *Cluster) {
+	const keep = 2 * time.Second
+	r := start(t, c, keepsKeys(keep))
+	state := func(keysAndValues ...string) map[string]string {
+		m := map[string]string{}
+		for i := 0; i < len(keysAndValues); i += 2 {
+			m[keysAndValues[i]] = keysAndValues[i+1]
+		}
+		return m
+	}
+	object := func(m map[string]string) *apply.Object { return ConfigMap(c.Namespace, "a", 1, m) }
+	r.Engine.Set(bundle(1, object(state("one", "1", "two", "1"))))
+	r.until("the object", at(1))
+	r.quiet("it is new, and keeps nothing")
+
+	began := time.Now()
+	r.Engine.Set(bundle(2, object(state("two", "2", "three", "2"))))
+	r.until("the change", at(2))
+	if diff := cmp.Diff(state("one", "1", "two", "2", "three", "2"), data(c.get(t, "a"))); diff != "" {
+		t.Errorf("while it keeps what it loses (-want +got):\n%s", diff)
+	}
+	c.edit(t, "a", func(u *unstructured.Unstructured) { unstructured.RemoveNestedField(u.Object, "data", "one") })
+	within(t, "repair of what is kept", func() bool { return data(c.get(t, "a"))["one"] == "1" })
+
+	r.Engine.Set(bundle(3, object(state("three", "3"))))
+	r.until("the next change, meanwhile", at(3))
+	if diff := cmp.Diff(state("one", "1", "two", "2", "three", "3"), data(c.get(t, "a"))); diff != "" {
+		t.Errorf("while it keeps what it lost twice (-want +got):\n%s", diff)
+	}
+	for !cmp.Equal(state("three", "3"), data(c.get(t, "a"))) {
+		if time.Since(began) > 5*keep {
+			t.Fatalf("it still keeps %v", data(c.get(t, "a")))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if d := time.Since(began); d < keep {
+		t.Errorf("it kept what it lost for %v, want at least %v", d, keep)
+	}
+	r.quiet("after it parted")
+}
+
+func partsNot(t *testing.T, c *Cluster) {
+	r := start(t, c, keepsKeys(time.Hour))
+	object := func(m map[string]string) *apply.Object { return ConfigMap(c.Namespace, "a", 1, m) }
+	both := map[string]string{"one": "1", "two": "1"}
+	r.Engine.Set(bundle(1, object(both)))
+	r.until("the object", at(1))
+	r.Engine.Set(bundle(2, object(map[string]string{"one": "1"})))
+	r.until("the change", at(2))
+	r.quiet("it keeps what it loses, and that is what is there")
+	r.Engine.Set(bundle(3, object(both)))
+	r.until("back", at(3))
+	r.quiet("it is back")
+	r.Engine.Set(bundle(4))
+	r.until("nothing", at(4))
+	if c.get(t, "a") != nil {
+		t.Error("an object that is not wanted any more is still there")
+	}
+}
+
+func lingers(t *testing.T, c *Cluster) {
+	const keep = time.Second
+	r := start(t, c, func(cfg *apply.Config) {
+		cfg.Part = keep
+		cfg.Lingers = func(ref apply.Ref) bool { return ref.Name == "a" }
+	})
+	r.Engine.Set(bundle(1, one(c, "a"), one(c, "b")))
+	r.until("two objects", at(1))
+	r.Engine.Set(bundle(2))
+	r.until("what does not linger is gone", func(rep apply.Report) bool { return rep.At.Revision == 2 && rep.Leftover == 1 })
+	if c.get(t, "a") == nil || c.get(t, "b") != nil {
+		t.Errorf("a is %v and b is %v; want a alone", c.get(t, "a"), c.get(t, "b"))
+	}
+	r.Engine.Set(bundle(3, one(c, "a")))
+	r.until("it is wanted again", at(3))
+	began := time.Now()
+	r.Engine.Set(bundle(4))
+	r.until("gone", at(4))
+	if c.get(t, "a") != nil {
+		t.Error("the object is still there")
+	}
+	if d := time.Since(began); d < keep {
+		t.Errorf("it stayed for %v, want at least %v", d, keep)
+	}
+}
