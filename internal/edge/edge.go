@@ -94,7 +94,7 @@ func New(cfg Config) (*Edge, error) {
 	e.cfg = cfg
 	e.standby.Store(true)
 	e.engine = apply.New(apply.Config{
-		Dynamic: cfg.Dynamic, Resources: cfg.Resources, Manager: Manager, Log: cfg.Log, Report: e.report,
+		Dynamic: cfg.Dynamic, Resources: cfg.Resources, Manager: Manager, Log: cfg.Log, Report: e.report, Keep: keepLedTo, Lingers: lingers,
 		State: &apply.Secrets{Client: cfg.Dynamic, Namespace: cfg.Namespace, Name: "isthmus-bundle", Manager: Manager},
 	})
 	e.observer = newObserver(cfg.Dynamic, cfg.Namespace, cfg.Version, cfg.Log)

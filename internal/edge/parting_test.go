@@ -1,0 +1,52 @@
+package edge
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+func TestKeepLedTo(t *testing.T) {
+	for name, tc := range map[string]struct{ kind, was, is, want string }{
+		"Subset": {"DestinationRule",
+			"{host: a.test, subsets: [{name: c1, labels: {c: c1}}, {name: c2}]}", "{host: a.test, subsets: [{name: c3}, {name: c2, labels: {c: new}}]}",
+			"{host: a.test, subsets: [{name: c3}, {name: c2, labels: {c: new}}, {name: c1, labels: {c: c1}}]}"},
+		"AllSubsets":  {"DestinationRule", "{host: a.test, subsets: [{name: c1}]}", "{host: a.test}", "{host: a.test, subsets: [{name: c1}]}"},
+		"MoreSubsets": {"DestinationRule", "{subsets: [{name: c1}]}", "{subsets: [{name: c2}, {name: c1}]}", ""},
+		"NoSubsets":   {"DestinationRule", "{host: a.test}", "{host: a.test, trafficPolicy: {}}", ""},
+		"Set": {"ServiceEntry",
+			"{endpoints: [{address: 192.0.2.1, labels: {xcp.tetrate.io/clusters-1: 'true', a: b}}, {address: 192.0.2.9, labels: {xcp.tetrate.io/clusters-1: 'true'}}]}",
+			"{endpoints: [{address: 192.0.2.1, labels: {xcp.tetrate.io/clusters-2: 'true'}}, {address: 192.0.2.2}]}",
+			"{endpoints: [{address: 192.0.2.1, labels: {xcp.tetrate.io/clusters-1: 'true', xcp.tetrate.io/clusters-2: 'true'}}, {address: 192.0.2.2}]}"},
+		"OnlySet":      {"ServiceEntry", "{endpoints: [{address: a, labels: {xcp.tetrate.io/clusters-1: 'true'}}]}", "{endpoints: [{address: a}]}", "{endpoints: [{address: a, labels: {xcp.tetrate.io/clusters-1: 'true'}}]}"},
+		"OtherLabels":  {"ServiceEntry", "{endpoints: [{address: a, labels: {x: y}}]}", "{endpoints: [{address: a}]}", ""},
+		"EndpointGone": {"ServiceEntry", "{endpoints: [{address: a, labels: {xcp.tetrate.io/clusters-1: 'true'}}]}", "{endpoints: []}", ""},
+		"OtherKind":    {"Gateway", "{subsets: [{name: c1}]}", "{subsets: []}", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			object := func(spec string) *unstructured.Unstructured {
+				var m map[string]any
+				if err := yaml.Unmarshal([]byte(spec), &m); err != nil {
+					t.Fatal(err)
+				}
+				return &unstructured.Unstructured{Object: map[string]any{"kind": tc.kind, "spec": m}}
+			}
+			was, is := object(tc.was), object(tc.is)
+			want := tc.is
+			if tc.want != "" {
+				want = tc.want
+			}
+			if got := keepLedTo(was, is); got != (tc.want != "") {
+				t.Errorf("keepLedTo() = %v", got)
+			}
+			if diff := cmp.Diff(object(want), is); diff != "" {
+				t.Errorf("the object (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(object(tc.was), was); diff != "" {
+				t.Errorf("the old one was changed:\n%s", diff)
+			}
+		})
+	}
+}
