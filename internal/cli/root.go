@@ -117,6 +117,8 @@ func newX(e *env) *cobra.Command {
 		newWait(e),
 		newAudit(e),
 		newPlan(e),
+		newDrain(e),
+		newUndrain(e),
 		newServiceAccount(e),
 		newTranslate(e),
 	)

@@ -32,7 +32,7 @@ func (f *fronted) shares(port uint32) []intent.Share {
 	return out
 }
 
-// aim finds the ports at which TCP and TLS hosts are called, and says which hosts nobody exposes in a way that fits.
+// aim finds the ports at which TCP and TLS hosts are called, and the clusters that are, and says which hosts nobody exposes in a way that fits.
 func (s *scene) aim(hosts []intent.GatewayHost) (aimed []intent.GatewayHost, own bool) {
 	for i := range s.plan.Fronts {
 		f := &s.plan.Fronts[i]
@@ -45,18 +45,25 @@ func (s *scene) aim(hosts []intent.GatewayHost) (aimed []intent.GatewayHost, own
 		case kind != f.Kind:
 			s.say(no(reasonNoBackend, f.Field, "Host %q is exposed as a host of kind %q, and cannot be called as one of kind %q.", f.Host, kind, f.Kind))
 			continue
-		case f.Kind == kindHTTP:
+		}
+		called := *f
+		called.Sets = undrained(s.r, f.Sets)
+		if f.Kind == kindHTTP && len(called.Sets) == len(f.Sets) {
 			continue
 		}
 		if !own {
 			hosts, own = cloneHosts(hosts), true
 		}
-		to := &hosts[f.At].TCP
-		if f.Kind == kindTLS {
-			to = &hosts[f.At].Pass
+		switch f.Kind {
+		case kindHTTP:
+			hosts[f.At].HTTP[f.Index].To = called.shares(80)
+		case kindTLS:
+			to := &hosts[f.At].Pass[f.Index]
+			to.To = called.shares(portAmong(exposed, kind, to.Ports))
+		default:
+			to := &hosts[f.At].TCP[f.Index]
+			to.To = called.shares(portAmong(exposed, kind, to.Ports))
 		}
-		forward := &(*to)[f.Index]
-		forward.To = f.shares(portAmong(exposed, kind, forward.Ports))
 	}
 	return hosts, own
 }
@@ -132,7 +139,7 @@ func deriveFront(r *Reads, unit string, out *output) {
 		if h == nil || self == nil {
 			continue
 		}
-		if host := frontHost(&f, at, h, self, out); host != nil {
+		if host := frontHost(r, &f, at, h, self, out); host != nil {
 			front.Hosts = append(front.Hosts, *host)
 		}
 	}
@@ -142,7 +149,7 @@ func deriveFront(r *Reads, unit string, out *output) {
 }
 
 // frontHost is a host as the gateway calls it, nil when that is how everybody does. It says which clusters serve nothing.
-func frontHost(f *facade, at intent.FrontHost, h *intent.Host, self *intent.Cluster, out *output) *intent.FrontHost {
+func frontHost(r *Reads, f *facade, at intent.FrontHost, h *intent.Host, self *intent.Cluster, out *output) *intent.FrontHost {
 	_, form := h.FormFor(self)
 	host := intent.FrontHost{Host: h.Host, Name: at.Name, Ports: h.Ports, Mesh: h.Failover, Failover: h.Failover, Spread: intent.SpreadOf(form.Endpoints)}
 	special := false
@@ -158,7 +165,7 @@ func frontHost(f *facade, at intent.FrontHost, h *intent.Host, self *intent.Clus
 			if s.Name != "" {
 				chosen = slices.DeleteFunc(chosen, func(e intent.Endpoint) bool { return !s.holds(e) })
 			}
-			if len(chosen) == 0 {
+			if len(chosen) == 0 && !s.drained(r) {
 				out.say(f.Front.Key.FQN, in(self.Name, no(reasonNoBackend, s.Field, "No gateway in the clusters that are chosen here can be called as host %q.", h.Host)))
 			}
 			if s.Name == "" || slices.ContainsFunc(host.Subsets, func(x intent.FrontSubset) bool { return x.Name == s.Name }) {

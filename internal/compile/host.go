@@ -59,7 +59,7 @@ func deriveHost(r *Reads, host string, out *output) {
 		h.Ports = mergePorts(h.Ports, hostPorts(e))
 		all = append(all, offers[e.FQN]...)
 	}
-	all = labelled(r, host, all)
+	all = evacuated(h, labelled(r, host, all), out)
 	for _, o := range all {
 		h.SubjectAltNames = append(h.SubjectAltNames, o.Identities...)
 	}

@@ -15,6 +15,8 @@ import (
 // offered is what a gateway in a cluster does for the callers of a host.
 type offered struct {
 	Cluster string
+	// Drained says that the cluster is.
+	Drained bool
 	// Identities of the pods.
 	Identities []string
 	// Local is for callers in the cluster, Remote for all others.
@@ -24,7 +26,7 @@ type offered struct {
 // offer publishes, for each host, how the gateway can be called.
 func (s *scene) offer(configured bool) {
 	for _, e := range s.plan.Exposed {
-		o := offered{Cluster: s.cluster.Name, Identities: s.identities()}
+		o := offered{Cluster: s.cluster.Name, Drained: s.cluster.Drained, Identities: s.identities()}
 		if configured && s.serves(e) {
 			o.Local, o.Remote = s.endpoints(e)
 		}

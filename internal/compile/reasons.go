@@ -69,6 +69,7 @@ const (
 	reasonNoDNSCapture = "NoDNSCapture"
 	reasonRoot         = "RootMismatch"
 	reasonNetwork      = "NetworkMismatch"
+	reasonNowhereElse  = "NowhereElse"
 	reasonRejected     = "ProxyRejected"
 	reasonClientHidden = "ClientAddressHidden"
 	reasonCookies      = "CookiesNeedTLS"
@@ -117,6 +118,7 @@ func Reasons() []Reason {
 		{Effective, reasonNoDNSCapture, "Calling a TCP host from within the mesh takes an address of its own, which clients only find with Istio's DNS capture. It is not on in the cluster."},
 		{Effective, reasonRoot, "The meshes of two clusters have different root certificates, so that calls between them are refused. Give both an issuer below one root."},
 		{Effective, reasonNetwork, "The cluster's network is not the one that its Istio says (label topology.istio.io/network of istio-system). The network is left out of generated objects."},
+		{Effective, reasonNowhereElse, "The cluster is drained, and the host is exposed by no other one that can be called. Callers go on calling it here; expose it in another cluster first."},
 		{Effective, reasonRejected, "Envoy refuses the configuration, in its own words, and goes on with what it took last. It takes or refuses a port as a whole: until this is mended, changes of its other hosts have no effect either."},
 		{Effective, reasonClientHidden, "The gateway's Service hands connections from one node to another, which puts the node's address in the place of the client's: clients behind one node are counted as one, and an address is never met. Set externalTrafficPolicy: Local on the Service, or tell Istio how many proxies stand in front (numTrustedProxies)."},
 		{Effective, reasonCookies, "Browsers keep the cookies of somebody who signed in for https only. Let them come back with an https:// redirectUri; TLS may also end in front of the gateway."},

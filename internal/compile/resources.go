@@ -16,6 +16,7 @@ import (
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // resourceLayer looks at each resource by itself and puts what others ask about into indexes.
@@ -98,6 +99,8 @@ type cluster struct {
 	// Declared is the network that the resource says.
 	Declared string
 	Labels   map[string]string
+	// Drained clusters are called no more, as long as others are there.
+	Drained  bool
 	Locality string
 }
 
@@ -109,6 +112,7 @@ const (
 
 func deriveCluster(r *Reads, fqn resource.FQN, spec *tsbv2.Cluster, out *output) {
 	c := cluster{Name: fqn.Name(), Organization: fqn.Parent(), Declared: spec.GetNetwork(), Labels: spec.GetLabels()}
+	c.Drained = c.Labels[wellknown.DrainedLabel] == "true"
 	f, _ := r.get(string(store.FactKey(c.Name, "mesh//"))).(*isthmusv1.Fact)
 	mesh := f.GetMesh()
 	c.Known = mesh != nil

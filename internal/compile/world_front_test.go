@@ -8,6 +8,7 @@ import (
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/store"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 func drawClusters(t *rapid.T) []*gatewayv2.ClusterDestination {
@@ -101,9 +102,10 @@ func goodFront() *gatewayv2.Tier1Gateway {
 func frontProbes() [][][]edit {
 	group := testOrg.Child("tenants", "t").Child("workspaces", "w1").Child("gatewaygroups", "g1")
 	front := testResource("gateway.tsb.tetrate.io/v2/Tier1Gateway", group.Child("tier1gateways", "t1"), goodFront())
-	labels := func(zone string) []edit {
-		return []edit{testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", "c2"), &tsbv2.Cluster{Labels: map[string]string{"zone": zone}})}
+	marked := func(zone, drained string) []edit {
+		return []edit{testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", "c2"), &tsbv2.Cluster{Labels: map[string]string{"zone": zone, wellknown.DrainedLabel: drained}})}
 	}
+	labels := func(zone string) []edit { return marked(zone, "") }
 	second := testOrg.Child("tenants", "t").Child("workspaces", "w2").Child("gatewaygroups", "g1")
 	rival := testResource("gateway.tsb.tetrate.io/v2/Tier1Gateway", second.Child("tier1gateways", "t2"), goodFront())
 	earlier := edit{store.FrontClaimKey("h.test"), &store.Claim{Claimants: []store.Claimant{{Workspace: second.Parent(), Since: 1}}}}
@@ -121,6 +123,7 @@ func frontProbes() [][][]edit {
 	return [][][]edit{
 		{{front}, labels("x"), labels("y"), {{front.key, nil}}},
 		{{front}, gone},
+		{{front}, marked("x", "true"), labels("x")},
 		{{front, rival}, {earlier}, {{earlier.key, nil}}, {{rival.key, nil}}},
 		{{front}, {{store.ResourceKey(group.Child("ingressgateways", "i2")), nil}, {store.ResourceKey(group.Child("ingressgateways", "i4")), nil}}},
 		{labels("x"), {front}, {testResource("gateway.tsb.tetrate.io/v2/Tier1Gateway", group.Child("tier1gateways", "t1"), elsewhere)}},

@@ -13,6 +13,10 @@ const (
 	// that nobody who still calls it fails, and is offered to nobody.
 	DrainingAnnotation = "isthmus.dev/draining"
 
+	// DrainedLabel is "true" on the resource of a Cluster whose gateways are to be called no more, as long as others expose their
+	// hosts.
+	DrainedLabel = "isthmus.dev/drained"
+
 	// ExternalAddressesAnnotation on the Service of a gateway lists, with commas, the addresses at which other clusters call it.
 	ExternalAddressesAnnotation = "xcp.tetrate.io/cluster-external-addresses"
 

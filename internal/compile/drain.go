@@ -1,0 +1,57 @@
+package compile
+
+import (
+	"slices"
+
+	"isthmus.dev/isthmus/internal/intent"
+)
+
+// evacuated takes away what gateways in drained clusters offer of a host, for callers everywhere, as long as a gateway elsewhere can
+// be called. Their identities stay: calls that are under way end there, and the cluster may come back.
+func evacuated(h *intent.Host, all []offered, out *output) []offered {
+	if !slices.ContainsFunc(all, func(o offered) bool { return o.Drained }) {
+		return all
+	}
+	elsewhere := slices.ContainsFunc(all, func(o offered) bool { return !o.Drained && len(o.Remote) > 0 })
+	all = slices.Clone(all)
+	for i, o := range all {
+		switch {
+		case !o.Drained:
+		case elsewhere:
+			all[i].Local, all[i].Remote = nil, nil
+		case len(o.Remote) > 0:
+			c := h.Owners[0].Ancestor("organizations").Child("clusters", o.Cluster)
+			out.say(c, no(reasonNowhereElse, "labels", "Host %q can be called in no other cluster, and is called here on.", h.Host))
+		}
+	}
+	return all
+}
+
+// undrained leaves out the sets with nothing but drained clusters, so that the others have their shares; all stay when nothing else is
+// there.
+func undrained(r *Reads, sets []weighed) []weighed {
+	if len(sets) < 2 {
+		return sets
+	}
+	kept := slices.DeleteFunc(slices.Clone(sets), func(w weighed) bool { return w.drained(r) })
+	if len(kept) == 0 {
+		return sets
+	}
+	return kept
+}
+
+// drained says that all clusters of the set are, and that there are some.
+func (s *clusterSet) drained(r *Reads) bool {
+	some := false
+	for _, v := range r.prefix(clustersPrefix) {
+		c, ok := v.(cluster)
+		if !ok || len(s.Selectors) > 0 && !s.has(c) {
+			continue
+		}
+		if !c.Drained {
+			return false
+		}
+		some = true
+	}
+	return some
+}
