@@ -7,9 +7,9 @@ import (
 	"strings"
 
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
-	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // pattern selects namespaces of clusters, "<cluster>/<namespace>": each part a name or "*", the namespace also "prefix*".
@@ -160,7 +160,7 @@ func ownerOf(r *Reads, scope, cluster, namespace string) resource.FQN {
 
 // isSystem says whether nobody can own a namespace.
 func isSystem(r *Reads, of resource.FQN, namespace string) bool {
-	if namespace == intent.GlobalNamespace {
+	if namespace == wellknown.GlobalNamespace {
 		return true
 	}
 	o, _ := r.get(string(store.ResourceKey(of.Ancestor("organizations")))).(*resource.Resource)

@@ -8,14 +8,17 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // setPrefix is how labels begin that say which sets of clusters an endpoint is in.
 const setPrefix = "xcp.tetrate.io/clusters-"
 
 // lingers says what routes may still lead through: istiod tells proxies of clusters before it tells them of routes, so that a
-// route whose DestinationRule goes at the same moment leads nowhere for a while.
-func lingers(ref apply.Ref) bool { return ref.Kind == "DestinationRule" }
+// route whose DestinationRule goes at the same moment leads nowhere for a while. That of a global host goes with the host.
+func lingers(ref apply.Ref) bool {
+	return ref.Kind == "DestinationRule" && ref.Namespace != wellknown.GlobalNamespace
+}
 
 // keepLedTo leaves in an object what routes may still lead to: the subsets of a DestinationRule, and the labels that put endpoints into
 // subsets. Endpoints themselves go at once: nobody is there any more.

@@ -10,9 +10,6 @@ import (
 	"isthmus.dev/isthmus/internal/resource"
 )
 
-// GlobalNamespace holds what makes global hosts callable, in every cluster.
-const GlobalNamespace = "xcp-multicluster"
-
 // Delta is what became different from one revision to the next. A nil value means that it is gone.
 type Delta struct {
 	Clusters map[string]*Cluster

@@ -10,6 +10,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // Waves of kinds: what is pointed to comes before what points to it.
@@ -130,7 +131,7 @@ func join(own []pair, more map[string]string) []pair {
 // namespace holds the global hosts. No sidecar is ever wanted there.
 func globalNamespace() *Object {
 	c := &config{
-		apiVersion: "v1", kind: "Namespace", name: intent.GlobalNamespace, wave: waveNamespace,
+		apiVersion: "v1", kind: "Namespace", name: wellknown.GlobalNamespace, wave: waveNamespace,
 		dress: newDress(intent.Metadata{Labels: map[string]string{"istio-injection": "disabled"}}, "", "", nil),
 	}
 	return c.encode(&encoder{})

@@ -6,6 +6,9 @@ const (
 	// MTLSPort is the port of a gateway on which calls from within the mesh arrive.
 	MTLSPort = 15443
 
+	// GlobalNamespace holds what makes global hosts callable, in every cluster.
+	GlobalNamespace = "xcp-multicluster"
+
 	// GatewayLabel is unique per gateway and namespace on the pods that Isthmus installs.
 	GatewayLabel = "isthmus.dev/gateway"
 
