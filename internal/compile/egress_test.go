@@ -48,7 +48,17 @@ func drawTraffic(t *rapid.T) edit {
 		})
 	}
 	to := one(t, "way", "a/gw.a.svc.cluster.local", "a/gw.a.svc.cluster.local", "b/gw", "a/svc.a.svc.cluster.local")
-	return testResource(settingKind, trafficFQN(t).Child("settings", one(t, "setting", "s1", "s2")), &trafficv2.TrafficSetting{Egress: &trafficv2.Egress{Host: to}})
+	s := &trafficv2.TrafficSetting{Egress: &trafficv2.Egress{Host: to}}
+	if one(t, "no way", false, true) {
+		s.Egress = nil
+	}
+	if mode := trafficv2.Reachability_Mode(one(t, "reach", 0, 0, 1, 2, 3, 4, 5)); mode != trafficv2.Reachability_UNSET {
+		s.Reachability = &trafficv2.Reachability{Mode: mode}
+		if mode == trafficv2.Reachability_CUSTOM {
+			s.Reachability.Hosts = []string{one(t, "known", "./*", "*/*", "b/svc.b.svc.cluster.local")}
+		}
+	}
+	return testResource(settingKind, trafficFQN(t).Child("settings", one(t, "setting", "s1", "s2")), s)
 }
 
 // goodEgress lets two gateways of the good world call the outside, and sends the calls of a group there.
@@ -93,8 +103,16 @@ func egressProbes() [][][]edit {
 		}
 		return [][]edit{{testResource(kind, fqn, &trafficv2.Group{NamespaceSelector: selector})}, {{store.ResourceKey(fqn), nil}}}
 	}
+	reach := func(mode trafficv2.Reachability_Mode) []edit {
+		return []edit{testResource(settingKind, traffic.Child("settings", "s1"), &trafficv2.TrafficSetting{Outbound: &trafficv2.Outbound{Reachability: &trafficv2.Reachability{Mode: mode}}})}
+	}
+	owned := func(names ...string) []edit {
+		return []edit{testResource("api.tsb.tetrate.io/v2/Workspace", workspace, &tsbv2.Workspace{NamespaceSelector: &typesv2.NamespaceSelector{Names: names}})}
+	}
 	return [][][]edit{
-		{ns("c"), {testResource("api.tsb.tetrate.io/v2/Workspace", workspace, &tsbv2.Workspace{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{"*/a", "*/b", "c1/*"}}})}, ns("d")},
+		{ns("c"), owned("*/a", "*/b", "c1/*"), ns("d")},
+		{reach(trafficv2.Reachability_WORKSPACE), owned("*/a", "*/b", "c1/*", "*/zz"), ns("c"), owned("*/a", "c1/*"), reach(trafficv2.Reachability_GROUP), reach(0)},
+		{{testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", "c9"), &tsbv2.Cluster{})}},
 		{{testResource(settingKind, traffic.Child("settings", "s0"), &trafficv2.TrafficSetting{Egress: &trafficv2.Egress{Host: "b/gw"}})}, {{store.ResourceKey(traffic.Child("settings", "s0")), nil}}},
 		takes(trafficKind, workspace.Child("trafficgroups", "t0"), "*/a*"), takes(trafficKind, workspace.Child("trafficgroups", "t0"), "*/a"),
 		takes(groupKind, workspace.Child("gatewaygroups", "g0"), "*/b*"), takes(groupKind, workspace.Child("gatewaygroups", "g0"), "*/b"),

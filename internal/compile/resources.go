@@ -232,8 +232,10 @@ func untranslated(spec proto.Message) []string {
 	case *trafficv2.Group:
 		add("profiles", len(s.GetProfiles()) > 0)
 	case *trafficv2.TrafficSetting:
-		fields = slices.DeleteFunc(setFields(s, "fqn", "displayName", "description", "etag", "configGenerationMetadata", "egress"),
-			func(f string) bool { return strings.HasPrefix(f, "outbound.egress.") })
+		fields = slices.DeleteFunc(setFields(s, "fqn", "displayName", "description", "etag", "configGenerationMetadata", "egress", "reachability"),
+			func(f string) bool {
+				return strings.HasPrefix(f, "outbound.egress.") || strings.HasPrefix(f, "outbound.reachability.")
+			})
 	}
 	slices.Sort(fields)
 	return fields

@@ -24,10 +24,13 @@ func trafficScope(workspace resource.FQN) string { return "u/trafficgroups/" + s
 // outgoing is what a traffic setting says of calls that leave their namespace, before any cluster was looked at.
 type outgoing struct {
 	FQN, Workspace resource.FQN
-	// Field and Host are where unknown hosts are sent to.
+	// Field and Host are where unknown hosts are sent to, empty when nothing is said.
 	Field, Host string
-	Metadata    intent.Metadata
-	Group       *scope
+	// Reach is what is known of, nil for everything.
+	Reach    *trafficv2.Reachability
+	Metadata intent.Metadata
+	// Group is where the setting holds, and Owned what the workspace owns, where that is asked for.
+	Group, Owned *scope
 }
 
 // trafficLayer decides which traffic settings hold, and in which clusters they may.
@@ -69,12 +72,15 @@ func deriveTraffic(r *Reads, unit string, out *output) {
 	o := &outgoing{
 		FQN: fqn, Workspace: fqn.Ancestor("workspaces"), Metadata: mergeMetadata(workspace, group, spec),
 		Group: scopeOf(r, fqn.Parent()),
-		Field: "outbound.egress.host", Host: spec.GetOutbound().GetEgress().GetHost(),
+		Field: "outbound.egress.host", Host: spec.GetOutbound().GetEgress().GetHost(), Reach: reachability(spec),
+	}
+	if o.Reach.GetMode() == trafficv2.Reachability_WORKSPACE {
+		o.Owned = scopeOf(r, o.Workspace)
 	}
 	if o.Host == "" {
 		o.Field, o.Host = "egress.host", spec.GetEgress().GetHost()
 	}
-	if o.Host == "" {
+	if o.Host == "" && o.Reach == nil {
 		return
 	}
 	for key, v := range r.prefix(clusterNamesPrefix) {
@@ -117,14 +123,23 @@ func deriveOutgoing(r *Reads, unit string, out *output) {
 	if len(namespaces) == 0 {
 		return
 	}
-	to, ref := destination(&gatewayv2.Route{Host: o.Host})
-	if c.Known {
-		sayExit(r, o, name, cmp.Or(ref.Service, to.Host), ref.Namespace, out)
-	}
-	out.put(intentOutgoing+unit, &intent.Outgoing{
+	made := &intent.Outgoing{
 		Key:       intent.GatewayKey{Cluster: name, FQN: o.FQN},
-		Workspace: o.Workspace.Name(), Metadata: o.Metadata, Namespaces: namespaces, Egress: to.Host,
-	})
+		Workspace: o.Workspace.Name(), Metadata: o.Metadata, Namespaces: namespaces, Visible: o.visible(r, name),
+	}
+	if o.Host != "" {
+		to, ref := o.exit()
+		made.Egress = to.Host
+		if c.Known {
+			sayExit(r, o, name, cmp.Or(ref.Service, to.Host), ref.Namespace, out)
+		}
+	}
+	out.put(intentOutgoing+unit, made)
+}
+
+// exit is the Service that unknown hosts are sent to.
+func (o *outgoing) exit() (intent.Destination, destinationRef) {
+	return destination(&gatewayv2.Route{Host: o.Host})
 }
 
 // sayExit says why calls that are sent to a gateway come to nothing there.

@@ -45,6 +45,8 @@ type Outgoing struct {
 	Metadata  Metadata
 	// Namespaces, sorted.
 	Namespaces []string
-	// Egress is the full name of the Service that calls of unknown hosts go to.
+	// Visible are the hosts that are known, as "<namespace>/<host>" in Istio's words, sorted.
+	Visible []string
+	// Egress is the full name of the Service that calls of unknown hosts go to; empty where they go as the mesh says.
 	Egress string
 }

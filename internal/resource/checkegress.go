@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
@@ -125,13 +127,36 @@ func (c *checker) hostMatch(m *typesv2.StringMatch, path string) {
 	}
 }
 
-// traffic checks where unknown hosts are sent to.
+// traffic checks where unknown hosts are sent to, and which are known.
 func (c *checker) traffic(s *trafficv2.TrafficSetting) {
 	old, now := s.GetEgress(), s.GetOutbound().GetEgress()
 	c.egressHost(old, "spec.egress")
 	c.egressHost(now, "spec.outbound.egress")
 	if old != nil && now != nil && old.GetHost() != now.GetHost() {
 		c.at("spec.egress.host", "is %q, and outbound.egress.host is %q: they mean the same", old.GetHost(), now.GetHost())
+	}
+	c.reachability(s.GetReachability(), "spec.reachability")
+	c.reachability(s.GetOutbound().GetReachability(), "spec.outbound.reachability")
+	if old, now := s.GetReachability(), s.GetOutbound().GetReachability(); old != nil && now != nil && !proto.Equal(old, now) {
+		c.at("spec.reachability", "differs from outbound.reachability: they mean the same")
+	}
+}
+
+// reachable is how a host is written that may be known: in a namespace, that of the caller, or any.
+var reachable = regexp.MustCompile(`^(\*|\.|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)/(\*|(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)$`)
+
+func (c *checker) reachability(r *trafficv2.Reachability, path string) {
+	custom := r.GetMode() == trafficv2.Reachability_CUSTOM
+	switch {
+	case custom && len(r.GetHosts()) == 0:
+		c.at(path+".hosts", "is missing: mode CUSTOM is about them")
+	case !custom && len(r.GetHosts()) > 0:
+		c.at(path+".hosts", "is for mode CUSTOM, and mode is %s", r.GetMode())
+	}
+	for i, h := range r.GetHosts() {
+		if !reachable.MatchString(h) {
+			c.at(path+".hosts["+itoa(i)+"]", `%q is not "<namespace>/<host>", such as "./*", "shop/*", "*/api.example.com"`, h)
+		}
 	}
 }
 
