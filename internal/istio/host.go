@@ -10,25 +10,32 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 
 	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // connectTimeout for gateways of other clusters: one that is cut off does not answer at all, and callers should not
 // wait for it.
 const connectTimeout = 2 * time.Second
 
+// A gateway that cannot be called is left alone for ejectionTime, each time for so much longer, and is looked at every ejectionInterval.
+const (
+	ejectionTime     = 10 * time.Second
+	ejectionInterval = 2 * time.Second
+)
+
 // renderForm makes the ServiceEntry of a host as clusters of one form see it, and the DestinationRule where callers speak
 // mutual TLS. Both exist for as long as the host is configured: without them callers would go on in plain text.
 func renderForm(h *intent.Host, f *intent.Form, dress *dress) []config {
 	name := "global-gateway-" + h.Name
 	configs := append(make([]config, 0, 2), config{
-		apiVersion: networkingV1, kind: "ServiceEntry", namespace: intent.GlobalNamespace, name: name,
+		apiVersion: networkingV1, kind: "ServiceEntry", namespace: wellknown.GlobalNamespace, name: name,
 		spec: serviceEntry(h, f), wave: waveServiceEntry, dress: dress,
 	})
 	if len(h.Ports) == 0 {
 		return configs
 	}
 	return append(configs, config{
-		apiVersion: networkingV1, kind: "DestinationRule", namespace: intent.GlobalNamespace, name: name,
+		apiVersion: networkingV1, kind: "DestinationRule", namespace: wellknown.GlobalNamespace, name: name,
 		spec: &networking.DestinationRule{
 			Host: h.Host, ExportTo: []string{"*"}, TrafficPolicy: policyOf(h.Host, h.Ports, h.Failover, intent.SpreadOf(f.Endpoints)),
 		}, wave: waveDestinationRule, dress: dress,
@@ -138,13 +145,23 @@ func loadBalancer(failover intent.Failover, spread intent.Spread) *networking.Lo
 
 // outlierDetection ejects endpoints, which takes another one to go to: on the only one it turns five errors of one path
 // into an outage of all. The count of all 5xx is off for the same reason; left out, Envoy's own default of five holds.
+//
+// Errors that a gateway answers with may be those of one path, and ten in a row are needed. A connection that does not come about, or
+// breaks, is about the gateway, and after two of them in a row the last of a request's three attempts goes elsewhere.
+// Ejection is short at first: a gateway may be there a moment after its address. With nobody left all are called: a pause of the
+// caller's own network ejects everybody, and must not last longer than it does.
 func outlierDetection(spread intent.Spread) *networking.OutlierDetection {
 	if !spread.Many {
 		return nil
 	}
 	return &networking.OutlierDetection{
-		Consecutive_5XxErrors:    wrapperspb.UInt32(0),
-		ConsecutiveGatewayErrors: wrapperspb.UInt32(10),
-		MaxEjectionPercent:       100,
+		Consecutive_5XxErrors:          wrapperspb.UInt32(0),
+		ConsecutiveGatewayErrors:       wrapperspb.UInt32(10),
+		SplitExternalLocalOriginErrors: true,
+		ConsecutiveLocalOriginFailures: wrapperspb.UInt32(2),
+		Interval:                       durationpb.New(ejectionInterval),
+		BaseEjectionTime:               durationpb.New(ejectionTime),
+		MaxEjectionPercent:             100,
+		MinHealthPercent:               1,
 	}
 }

@@ -43,6 +43,9 @@ type Call struct {
 	// Within bounds the time until the first answer that is as wanted: 20s for the first request of a section, which
 	// waits for what was changed before, and 3s for the others. With 0s the first answer has to be right.
 	Within *time.Duration
+	// Outage bounds, for requests in the background, the time from the first answer that is not as wanted to the last one.
+	// Without it there must be none.
+	Outage time.Duration
 	Want   Want
 }
 

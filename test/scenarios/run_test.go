@@ -74,6 +74,14 @@ func (r *runner) run(t *testing.T, leaving *sync.WaitGroup) error {
 			a.close()
 		}
 	}()
+	if err := r.heal(ctx); err != nil {
+		return err
+	}
+	t.Cleanup(func() {
+		if err := r.heal(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := r.remove(ctx); err != nil {
 		return fmt.Errorf("remove what an earlier run left: %w", err)
 	}
@@ -100,7 +108,22 @@ func (r *runner) run(t *testing.T, leaving *sync.WaitGroup) error {
 		t.Logf("%s: %.1f s", s.Title, time.Since(began).Seconds())
 	}
 	if r.begun != nil {
-		return r.begun.end()
+		return r.begun.end(r.log)
+	}
+	return nil
+}
+
+// heal puts back the clusters that a scenario cuts off: the others need them.
+func (r *runner) heal(ctx context.Context) error {
+	for _, s := range r.Steps {
+		for _, c := range Clusters {
+			if !strings.Contains(s.Text, "sandbox cut "+c) {
+				continue
+			}
+			if _, err := run(ctx, "", "sandbox", "heal", c); err != nil {
+				return fmt.Errorf("heal %s: %w", c, err)
+			}
+		}
 	}
 	return nil
 }
@@ -141,7 +164,7 @@ func (r *runner) step(ctx context.Context, s Step) error {
 		}
 		b := r.begun
 		r.begun = nil
-		return b.end()
+		return b.end(r.log)
 	}
 	return nil
 }
@@ -337,66 +360,4 @@ func (r *runner) ask(ctx context.Context, c Check) (string, error) {
 		args = append(args, "-w", r.Name, "-l", Group)
 	}
 	return tctl(ctx, "", append(args, words[2:]...)...)
-}
-
-// background are requests that are made without a pause while steps go on.
-type background struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-	made   int
-	wrong  []error
-}
-
-// begin makes the requests in turn until end is called. Each has to be answered as wanted, always.
-func (r *runner) begin(ctx context.Context, calls []Call) (*background, error) {
-	type prepared struct {
-		agent *agent
-		req   call.Request
-		want  Want
-	}
-	var all []prepared
-	for i, c := range calls {
-		if err := r.request(ctx, c, i == 0); err != nil { // from a state in which it is right
-			return nil, fmt.Errorf("request %d, %s: %w", i+1, c.Request, err)
-		}
-		req, where, err := r.prepare(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		a, err := r.agent(ctx, where+"#background")
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, prepared{a, req, c.Want})
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	b := &background{cancel: cancel, done: make(chan struct{})}
-	go func() {
-		defer close(b.done)
-		for i := 0; ctx.Err() == nil; i++ {
-			p := all[i%len(all)]
-			res, err := p.agent.do(p.req)
-			if err == nil {
-				err = p.want.judge(res.Answers)
-			}
-			b.made++
-			if err != nil && ctx.Err() == nil {
-				b.wrong = append(b.wrong, fmt.Errorf("%s, request %d, %s: %w", time.Now().Format(time.TimeOnly), b.made, p.req.URL, err))
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	}()
-	return b, nil
-}
-
-func (b *background) end() error {
-	b.cancel()
-	<-b.done
-	if n := len(b.wrong); n > 0 {
-		return fmt.Errorf("%d of %d requests in the background were not answered as wanted, such as: %w", n, b.made, errors.Join(b.wrong[:min(n, 3)]...))
-	}
-	if b.made < 5 {
-		return fmt.Errorf("only %d requests were made in the background", b.made)
-	}
-	return nil
 }
