@@ -6,8 +6,8 @@ import (
 	"isthmus.dev/isthmus/internal/intent"
 )
 
-// evacuated takes away what gateways in drained clusters offer of a host, for callers everywhere, as long as a gateway elsewhere can
-// be called. Their identities stay: calls that are under way end there, and the cluster may come back.
+// evacuated marks what gateways in drained clusters offer of a host as leaving, for callers everywhere, as long as a gateway elsewhere
+// can be called. Their identities stay: calls that are under way end there, and the cluster may come back.
 func evacuated(h *intent.Host, all []offered, out *output) []offered {
 	if !slices.ContainsFunc(all, func(o offered) bool { return o.Drained }) {
 		return all
@@ -18,7 +18,7 @@ func evacuated(h *intent.Host, all []offered, out *output) []offered {
 		switch {
 		case !o.Drained:
 		case elsewhere:
-			all[i].Local, all[i].Remote = nil, nil
+			all[i].Leaving = true
 		case len(o.Remote) > 0:
 			c := h.Owners[0].Ancestor("organizations").Child("clusters", o.Cluster)
 			out.say(c, no(reasonNowhereElse, "labels", "Host %q can be called in no other cluster, and is called here on.", h.Host))
@@ -27,15 +27,15 @@ func evacuated(h *intent.Host, all []offered, out *output) []offered {
 	return all
 }
 
-// undrained leaves out the sets with nothing but drained clusters, so that the others have their shares; all stay when nothing else is
-// there.
+// undrained leaves out the sets with nothing but drained clusters, so that the others have their shares. Where nothing else was chosen,
+// the host is called wherever it can be.
 func undrained(r *Reads, sets []weighed) []weighed {
-	if len(sets) < 2 {
+	if !slices.ContainsFunc(sets, func(w weighed) bool { return w.Name != "" && w.drained(r) }) {
 		return sets
 	}
 	kept := slices.DeleteFunc(slices.Clone(sets), func(w weighed) bool { return w.drained(r) })
 	if len(kept) == 0 {
-		return sets
+		return []weighed{{Weight: 100}}
 	}
 	return kept
 }

@@ -48,7 +48,7 @@ func (s *scene) aim(hosts []intent.GatewayHost) (aimed []intent.GatewayHost, own
 		}
 		called := *f
 		called.Sets = undrained(s.r, f.Sets)
-		if f.Kind == kindHTTP && len(called.Sets) == len(f.Sets) {
+		if f.Kind == kindHTTP && slices.EqualFunc(called.Sets, f.Sets, func(a, b weighed) bool { return a.Name == b.Name }) {
 			continue
 		}
 		if !own {

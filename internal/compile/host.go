@@ -142,6 +142,10 @@ func form(h *intent.Host, all []offered, own string, networks bool) *intent.Form
 			if len(e.Ports) < len(h.Ports) {
 				continue
 			}
+			if o.Leaving {
+				f.Leaving = append(f.Leaving, e.Address)
+				continue
+			}
 			if !networks {
 				e.Network = ""
 			}
@@ -156,6 +160,8 @@ func form(h *intent.Host, all []offered, own string, networks bool) *intent.Form
 	f.Endpoints = slices.CompactFunc(f.Endpoints, func(a, b intent.Endpoint) bool {
 		return a.Cluster == b.Cluster && a.Service == b.Service && a.Address == b.Address
 	})
+	slices.Sort(f.Leaving)
+	f.Leaving = slices.Compact(f.Leaving)
 	return f
 }
 

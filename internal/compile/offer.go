@@ -15,8 +15,8 @@ import (
 // offered is what a gateway in a cluster does for the callers of a host.
 type offered struct {
 	Cluster string
-	// Drained says that the cluster is.
-	Drained bool
+	// Drained says that the cluster is, and Leaving that it is to be called no more, because others are there.
+	Drained, Leaving bool
 	// Identities of the pods.
 	Identities []string
 	// Local is for callers in the cluster, Remote for all others.

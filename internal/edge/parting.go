@@ -21,13 +21,13 @@ func lingers(ref apply.Ref) bool {
 }
 
 // keepLedTo leaves in an object what routes may still lead to: the subsets of a DestinationRule, and the labels that put endpoints into
-// subsets. Endpoints themselves go at once: nobody is there any more.
+// subsets, and endpoints that are said to be leaving. Any other endpoint goes at once: nobody is there any more.
 func keepLedTo(was, is *unstructured.Unstructured) bool {
 	switch is.GetKind() {
 	case "DestinationRule":
 		return keepSubsets(was, is)
 	case "ServiceEntry":
-		return keepSets(was, is)
+		return keepEndpoints(was, is)
 	}
 	return false
 }
@@ -43,34 +43,64 @@ func keepSubsets(was, is *unstructured.Unstructured) bool {
 	return len(kept) > len(after) && setSpecList(is, kept, "subsets")
 }
 
-func keepSets(was, is *unstructured.Unstructured) bool {
-	before := map[any]map[string]any{}
-	for _, e := range specList(was, "endpoints") {
-		before[e["address"]] = e
-	}
-	endpoints, kept := specList(is, "endpoints"), false
+// keepEndpoints keeps labels of sets, and endpoints that are said to be leaving.
+func keepEndpoints(was, is *unstructured.Unstructured) bool {
+	before, endpoints := specList(was, "endpoints"), specList(is, "endpoints")
+	kept := false
 	for i, e := range endpoints {
-		old, _, _ := unstructured.NestedStringMap(before[e["address"]], "labels")
-		labels, _, _ := unstructured.NestedStringMap(e, "labels")
-		labels = maps.Clone(labels)
-		for k, v := range old {
-			if _, there := labels[k]; !there && strings.HasPrefix(k, setPrefix) {
-				if labels == nil {
-					labels = map[string]string{}
-				}
-				labels[k], kept = v, true
-			}
+		j := slices.IndexFunc(before, func(x map[string]any) bool { return x["address"] == e["address"] })
+		if j < 0 {
+			continue
 		}
-		endpoints[i] = maps.Clone(e)
-		if labels != nil {
-			text := map[string]any{}
-			for k, v := range labels {
-				text[k] = v
-			}
-			endpoints[i]["labels"] = text
+		if labels := keepSets(before[j], e); labels != nil {
+			endpoints[i] = maps.Clone(e)
+			endpoints[i]["labels"], kept = labels, true
+		}
+	}
+	for _, e := range before {
+		address, _ := e["address"].(string)
+		there := slices.ContainsFunc(endpoints, func(x map[string]any) bool { return x["address"] == address })
+		if !there && slices.Contains(strings.Split(is.GetAnnotations()[wellknown.LeavingAnnotation], ","), address) && fits(was, is) {
+			endpoints, kept = append(endpoints, e), true
 		}
 	}
 	return kept && setSpecList(is, endpoints, "endpoints")
+}
+
+// keepSets is the labels of an endpoint with those of the sets that it was in; nil when it is in all of them.
+func keepSets(was, is map[string]any) map[string]any {
+	old, _, _ := unstructured.NestedMap(was, "labels")
+	labels, _, _ := unstructured.NestedMap(is, "labels")
+	kept := false
+	for k, v := range old {
+		if _, there := labels[k]; !there && strings.HasPrefix(k, setPrefix) {
+			if labels == nil {
+				labels = map[string]any{}
+			}
+			labels[k], kept = v, true
+		}
+	}
+	if !kept {
+		return nil
+	}
+	return labels
+}
+
+// fits says that endpoints of one form of a ServiceEntry can be in the other: Istio refuses ports that it does not have, and names among
+// addresses.
+func fits(was, is *unstructured.Unstructured) bool {
+	resolution := func(u *unstructured.Unstructured) string {
+		s, _, _ := unstructured.NestedString(u.Object, "spec", "resolution")
+		return s
+	}
+	names := func(u *unstructured.Unstructured) []any {
+		var out []any
+		for _, p := range specList(u, "ports") {
+			out = append(out, p["name"])
+		}
+		return out
+	}
+	return resolution(was) == resolution(is) && slices.Equal(names(was), names(is))
 }
 
 // specList is a list of objects in the spec of an object.

@@ -6,6 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 func TestKeepLedTo(t *testing.T) {
@@ -22,7 +24,13 @@ func TestKeepLedTo(t *testing.T) {
 			"{endpoints: [{address: 192.0.2.1, labels: {xcp.tetrate.io/clusters-1: 'true', xcp.tetrate.io/clusters-2: 'true'}}, {address: 192.0.2.2}]}"},
 		"OnlySet":      {"ServiceEntry", "{endpoints: [{address: a, labels: {xcp.tetrate.io/clusters-1: 'true'}}]}", "{endpoints: [{address: a}]}", "{endpoints: [{address: a, labels: {xcp.tetrate.io/clusters-1: 'true'}}]}"},
 		"OtherLabels":  {"ServiceEntry", "{endpoints: [{address: a, labels: {x: y}}]}", "{endpoints: [{address: a}]}", ""},
-		"EndpointGone": {"ServiceEntry", "{endpoints: [{address: a, labels: {xcp.tetrate.io/clusters-1: 'true'}}]}", "{endpoints: []}", ""},
+		"EndpointGone": {"ServiceEntry", "{endpoints: [{address: c, labels: {xcp.tetrate.io/clusters-1: 'true'}}]}", "{endpoints: []}", ""},
+		"Leaving": {"ServiceEntry",
+			"{endpoints: [{address: a, labels: {x: y}}, {address: gone}, {address: b}], ports: [{name: http}]}", "{endpoints: [{address: b}], ports: [{name: http}]}",
+			"{endpoints: [{address: b}, {address: a, labels: {x: y}}], ports: [{name: http}]}"},
+		"LeavingAll":   {"ServiceEntry", "{endpoints: [{address: a}]}", "{}", "{endpoints: [{address: a}]}"},
+		"LeavingPorts": {"ServiceEntry", "{endpoints: [{address: a}], ports: [{name: http}]}", "{endpoints: [], ports: [{name: tcp}]}", ""},
+		"LeavingName":  {"ServiceEntry", "{endpoints: [{address: a}], resolution: DNS}", "{endpoints: [], resolution: STATIC}", ""},
 		"OtherKind":    {"Gateway", "{subsets: [{name: c1}]}", "{subsets: []}", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -31,7 +39,9 @@ func TestKeepLedTo(t *testing.T) {
 				if err := yaml.Unmarshal([]byte(spec), &m); err != nil {
 					t.Fatal(err)
 				}
-				return &unstructured.Unstructured{Object: map[string]any{"kind": tc.kind, "spec": m}}
+				return &unstructured.Unstructured{Object: map[string]any{
+					"kind": tc.kind, "spec": m, "metadata": map[string]any{"annotations": map[string]any{wellknown.LeavingAnnotation: "a,z"}},
+				}}
 			}
 			was, is := object(tc.was), object(tc.is)
 			want := tc.is

@@ -274,6 +274,8 @@ type Form struct {
 	Endpoints []Endpoint
 	// Local says that one of the endpoints is in the cluster itself.
 	Local bool
+	// Leaving are addresses of endpoints that answer and are to be called no more, sorted.
+	Leaving []string
 }
 
 // Endpoint is a gateway that serves a host.

@@ -3,6 +3,7 @@ package istio
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -26,10 +27,13 @@ const (
 // renderForm makes the ServiceEntry of a host as clusters of one form see it, and the DestinationRule where callers speak
 // mutual TLS. Both exist for as long as the host is configured: without them callers would go on in plain text.
 func renderForm(h *intent.Host, f *intent.Form, dress *dress) []config {
-	name := "global-gateway-" + h.Name
+	name, entryDress := "global-gateway-"+h.Name, dress
+	if len(f.Leaving) > 0 {
+		entryDress = dress.with(wellknown.LeavingAnnotation, strings.Join(f.Leaving, ","))
+	}
 	configs := append(make([]config, 0, 2), config{
 		apiVersion: networkingV1, kind: "ServiceEntry", namespace: wellknown.GlobalNamespace, name: name,
-		spec: serviceEntry(h, f), wave: waveServiceEntry, dress: dress,
+		spec: serviceEntry(h, f), wave: waveServiceEntry, dress: entryDress,
 	})
 	if len(h.Ports) == 0 {
 		return configs

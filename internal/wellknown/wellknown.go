@@ -16,6 +16,10 @@ const (
 	// that nobody who still calls it fails, and is offered to nobody.
 	DrainingAnnotation = "isthmus.dev/draining"
 
+	// LeavingAnnotation on a ServiceEntry lists, with commas, the addresses of endpoints that answer and are to be called no more: an
+	// edge keeps them while routes let go of them.
+	LeavingAnnotation = "isthmus.dev/leaving"
+
 	// DrainedLabel is "true" on the resource of a Cluster whose gateways are to be called no more, as long as others expose their
 	// hosts.
 	DrainedLabel = "isthmus.dev/drained"
