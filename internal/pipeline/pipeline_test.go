@@ -190,13 +190,12 @@ func TestLoopStartsOver(t *testing.T) {
 		f := newFake()
 		f.commit(cluster("a"))
 		stop := start(t, f)
+		synctest.Wait() // it has seen all, and waits for more
 		f.mu.Lock()
 		f.expired = 3
+		f.snapshot = f.snapshot.With(2, gone("a"))
 		f.mu.Unlock()
-		f.commit(gone("a"))
-		f.mu.Lock()
-		f.snapshot = f.snapshot.With(3, cluster("b"))
-		f.mu.Unlock()
+		f.commit(cluster("b"))
 		synctest.Wait()
 		stop()
 		last := f.published[len(f.published)-1]
