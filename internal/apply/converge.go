@@ -29,6 +29,7 @@ type result struct {
 	bad      map[ID]NotOK
 	leftover int
 	wrote    int
+	settle   bool // something was written that others may refer to, and nobody may have heard of it
 	wait     time.Duration
 }
 
@@ -48,10 +49,11 @@ func (r *result) again(d time.Duration) {
 	r.wait = min(r.wait, max(d, time.Millisecond))
 }
 
-func (r *result) write() {
+func (r *result) write(lingers bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.wrote++
+	r.settle = r.settle || lingers
 }
 
 // converge makes all puts, wave by wave, and then the removals in the opposite order. One object that cannot be made
@@ -71,6 +73,7 @@ func (e *Engine) converge(ctx context.Context, missing map[schema.GroupVersionKi
 	e.mu.Unlock()
 
 	for _, wave := range slices.Sorted(maps.Keys(waves)) {
+		e.settle(ctx, p)
 		e.each(ctx, len(waves[wave]), func(i int) { e.put(ctx, p, waves[wave][i], missing) })
 	}
 	if e.holds(p, since) {
@@ -203,7 +206,7 @@ func (e *Engine) write(ctx context.Context, p *result, w *want, k *kindWatch, v 
 	defer cancel()
 	got, wrote, err := e.request(ctx, w, k, v)
 	if wrote {
-		p.write()
+		p.write(e.cfg.Lingers != nil && e.cfg.Lingers(w.ref))
 	}
 	var n NotOK
 	if err != nil {
@@ -341,7 +344,7 @@ func (e *Engine) remove(ctx context.Context, p *result, gone *want, k *kindWatch
 	if l.UID != "" {
 		opts.Preconditions = &metav1.Preconditions{UID: &l.UID}
 	}
-	p.write()
+	p.write(false)
 	err := client.Delete(ctx, gone.ref.Name, opts)
 	if err != nil && !apierrors.IsNotFound(err) {
 		e.cfg.Log.WarnContext(ctx, "not removed", "object", string(gone.ID), "error", err)

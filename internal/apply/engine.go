@@ -45,6 +45,7 @@ type Config struct {
 	Timeout time.Duration  // of one request; 0 means 15s
 	Keep    Keep           // nil: objects lose at once what the next bundle does not say
 	Lingers func(Ref) bool // whether others may refer to an object as a whole; nil: none
+	Settle  time.Duration  // how long after a write of an object that lingers the next wave waits; 0 means 500ms
 	Part    time.Duration  // how long an object keeps what Keep says, and one that lingers is there; 0 means 15s
 	Hold    time.Duration  // how long failed puts hold up removals; 0 means 10s
 	Believe time.Duration  // how long a write of ours counts before a watch has shown it; 0 means 1m
@@ -116,6 +117,7 @@ func New(cfg Config) *Engine {
 	cfg.Workers = cmp.Or(cfg.Workers, 8)
 	cfg.Retry = cmp.Or(cfg.Retry, 300*time.Millisecond)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
+	cfg.Settle = cmp.Or(cfg.Settle, 500*time.Millisecond)
 	cfg.Part = cmp.Or(cfg.Part, 15*time.Second)
 	cfg.Hold = cmp.Or(cfg.Hold, 10*time.Second)
 	cfg.Believe = cmp.Or(cfg.Believe, time.Minute)

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 
@@ -57,6 +58,19 @@ func (e *Engine) lingers(ref Ref) time.Duration {
 		e.unwanted[ref.ID()] = since
 	}
 	return time.Until(since.Add(e.cfg.Part))
+}
+
+// settle waits after a wave in which something was written that the next ones may refer to: who watches both kinds hears of each by
+// itself, and may hear of what was written later first.
+func (e *Engine) settle(ctx context.Context, p *result) {
+	if !p.settle {
+		return
+	}
+	p.settle = false
+	select {
+	case <-ctx.Done():
+	case <-time.After(e.cfg.Settle):
+	}
 }
 
 // form is the object as it should be now.

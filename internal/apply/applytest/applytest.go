@@ -63,6 +63,7 @@ func Run(t *testing.T, open func(*testing.T) *Cluster) {
 		"PartsWithAFieldLater":           parts,
 		"PartsWithNothingThatIsBack":     partsNot,
 		"RemovesLaterWhatLingers":        lingers,
+		"WaitsAfterWhatOthersReferTo":    settles,
 	}
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) { f(t, open(t)) })

@@ -113,3 +113,31 @@ func lingers(t *testing.T, c *Cluster) {
 		t.Errorf("it stayed for %v, want at least %v", d, keep)
 	}
 }
+
+func settles(t *testing.T, c *Cluster) {
+	const wait = 400 * time.Millisecond
+	r := start(t, c, func(cfg *apply.Config) {
+		cfg.Settle = wait
+		cfg.Lingers = func(ref apply.Ref) bool { return ref.Name == "rule" }
+	})
+	version := func(v string) []*apply.Object {
+		return []*apply.Object{
+			ConfigMap(c.Namespace, "rule", 1, map[string]string{"v": v}), ConfigMap(c.Namespace, "beside", 1, map[string]string{"v": v}),
+			ConfigMap(c.Namespace, "route", 2, map[string]string{"v": v}),
+		}
+	}
+	r.Engine.Set(bundle(1, version("1")...))
+	r.until("all of it", at(1))
+	began := time.Now()
+	r.Engine.Set(bundle(2, version("2")...))
+	r.until("the route", at(2))
+	if d := time.Since(began); d < wait {
+		t.Errorf("the route followed the rule after %v, want at least %v", d, wait)
+	}
+	began = time.Now()
+	r.Engine.Set(bundle(3, append(version("2")[:2], version("3")[2])...))
+	r.until("the route alone", at(3))
+	if d := time.Since(began); d >= wait {
+		t.Errorf("the route alone took %v, and there was nothing to wait for", d)
+	}
+}
