@@ -19,6 +19,7 @@ const edgeUser = "system:serviceaccount:istio-system:isthmus-edge"
 func TestLossOfTheServer(t *testing.T) {
 	clients(t)
 	within(t, 10*time.Second, "traffic before", wholePage)
+	nothingLeaves(t)
 	mark := map[string]int64{front: auditEnd(t, front), back: auditEnd(t, back)}
 
 	kubectl(t, front, "scale", "-n", "tsb", "deploy/server", "--replicas=0")
@@ -53,6 +54,23 @@ func TestLossOfTheServer(t *testing.T) {
 	noWrites(t, mark, "after the server came back")
 }
 
+// nothingLeaves waits for namespaces that an earlier test deleted: what is held in them is still being let go of, with writes.
+func nothingLeaves(t *testing.T) {
+	t.Helper()
+	within(t, 90*time.Second, "no namespace is being removed", func(ctx context.Context) error {
+		for _, c := range []string{front, back} {
+			out, err := tryKubectl(ctx, c, "get", "namespaces", "--field-selector", "status.phase=Terminating", "-o", "name")
+			if err != nil {
+				return err
+			}
+			if out = strings.TrimSpace(out); out != "" {
+				return fmt.Errorf("%s removes %s", c, out)
+			}
+		}
+		return nil
+	})
+}
+
 // noWrites fails when an edge wrote anything since the marks.
 func noWrites(t *testing.T, mark map[string]int64, when string) {
 	t.Helper()
@@ -79,6 +97,7 @@ func clustersReady(ctx context.Context) error {
 
 // A cluster that was cut off catches up when it is back, and writes nothing when there was nothing to catch up with.
 func TestCutAndHealed(t *testing.T) {
+	nothingLeaves(t)
 	mark := map[string]int64{front: auditEnd(t, front), back: auditEnd(t, back)}
 	must(t, "", "sandbox", "cut", back)
 	healed := false
