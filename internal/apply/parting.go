@@ -25,13 +25,14 @@ func (e *Engine) part(was, is *want) *parting {
 	if was == nil || e.cfg.Keep == nil {
 		return nil
 	}
-	before, err := decode(was.ref, was.form(time.Now()).JSON)
-	if err != nil {
+	now := time.Now()
+	after := e.kept(was.form(now), is)
+	if after == nil {
 		return nil
 	}
-	after, err := decode(is.ref, is.JSON)
-	if err != nil || !e.cfg.Keep(before, after) {
-		return nil
+	until := now.Add(e.cfg.Part)
+	if was.form(now) != was && e.kept(was, is) == nil {
+		until = was.parting.until // it loses nothing more, and what it has lost must not stay with each further change
 	}
 	text, err := json.Marshal(after)
 	if err != nil {
@@ -42,7 +43,20 @@ func (e *Engine) part(was, is *want) *parting {
 	if err != nil {
 		return nil
 	}
-	return &parting{want: kept, until: time.Now().Add(e.cfg.Part)}
+	return &parting{want: kept, until: until}
+}
+
+// kept is the object in its next form with what others may still refer to in the one before; nil when that is nothing.
+func (e *Engine) kept(was, is *want) *unstructured.Unstructured {
+	before, err := decode(was.ref, was.JSON)
+	if err != nil {
+		return nil
+	}
+	after, err := decode(is.ref, is.JSON)
+	if err != nil || !e.cfg.Keep(before, after) {
+		return nil
+	}
+	return after
 }
 
 // lingers says how long an object that is not wanted any more has to stay for those who refer to it.

@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(*testing.T) *Cluster) {
 		"OutlivesALostChunk":             withoutState("isthmus-bundle-0", "isthmus-bundle-1"),
 		"PartsWithAFieldLater":           parts,
 		"PartsWithNothingThatIsBack":     partsNot,
+		"PartsInTimeWhateverChanges":     partsInTime,
 		"RemovesLaterWhatLingers":        lingers,
 		"WaitsAfterWhatOthersReferTo":    settles,
 	}

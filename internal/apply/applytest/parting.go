@@ -1,6 +1,7 @@
 package applytest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -67,6 +68,32 @@ func parts(t *testing.T, c *Cluster) {
 		t.Errorf("it kept what it lost for %v, want at least %v", d, keep)
 	}
 	r.quiet("after it parted")
+}
+
+// Changes that lose nothing more do not put off the parting.
+func partsInTime(t *testing.T, c *Cluster) {
+	const keep = time.Second
+	r := start(t, c, keepsKeys(keep))
+	object := func(m map[string]string) *apply.Object { return ConfigMap(c.Namespace, "a", 1, m) }
+	r.Engine.Set(bundle(1, object(map[string]string{"one": "1", "two": "1"})))
+	r.until("the object", at(1))
+	began, rev := time.Now(), int64(1)
+	for {
+		rev++
+		r.Engine.Set(bundle(rev, object(map[string]string{"two": fmt.Sprint(rev)})))
+		r.until("a change", at(rev))
+		_, kept := data(c.get(t, "a"))["one"]
+		d := time.Since(began)
+		switch {
+		case !kept && d < keep:
+			t.Fatalf("it kept what it lost for %v, want at least %v", d, keep)
+		case !kept:
+			return
+		case d > 3*keep:
+			t.Fatalf("it keeps what it lost since %v and %d changes", d, rev)
+		}
+		time.Sleep(keep / 10)
+	}
 }
 
 func partsNot(t *testing.T, c *Cluster) {
