@@ -36,7 +36,7 @@ var allowed = map[string]string{
 	"internal/ratelimit": "api/envoy internal/version",
 	"internal/server":    "api internal/resource internal/store internal/fleet internal/authz internal/status internal/compile internal/istio internal/intent internal/pipeline internal/version",
 	"internal/support":   "",
-	"internal/cli":       "api deploy internal/resource internal/store internal/compile internal/istio internal/intent internal/version internal/wellknown",
+	"internal/cli":       "api deploy internal/resource internal/store internal/compile internal/istio internal/intent internal/version",
 	"cmd/tctl":           "internal/cli",
 	"cmd/server":         "internal/server internal/version",
 	"cmd/edge":           "internal/edge internal/version",

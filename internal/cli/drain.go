@@ -10,8 +10,8 @@ import (
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+	"isthmus.dev/isthmus/internal/compile"
 	"isthmus.dev/isthmus/internal/resource"
-	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // newDrain has the gateways of a cluster called by nobody.
@@ -23,7 +23,7 @@ func newDrain(e *env) *cobra.Command {
 weighted routes goes to the others. No request is lost. A host that can be called nowhere else stays, and is named here and in the
 status of the cluster. Clients from outside that come to the cluster's own gateways are still served there.
 
-It sets the label ` + wellknown.DrainedLabel + ` on the Cluster, which a file may do as well. "tctl x undrain" is the way back.`,
+It sets the label ` + resource.DrainedLabel + ` on the Cluster, which a file may do as well. "tctl x undrain" is the way back.`,
 		Example: "  tctl x drain c2\n  tctl status cluster c2 -o yaml\n  tctl x undrain c2",
 	}
 	return drainCommand(e, cmd, true)
@@ -64,7 +64,7 @@ func (e *env) drain(ctx context.Context, c *client, fqn resource.FQN, drained bo
 	if err := r.GetSpec().UnmarshalTo(spec); err != nil {
 		return fmt.Errorf("%s: %w", fqn, err)
 	}
-	if (spec.GetLabels()[wellknown.DrainedLabel] == "true") == drained {
+	if (spec.GetLabels()[resource.DrainedLabel] == "true") == drained {
 		_, err := fmt.Fprintf(e.stdout, "%s is %s already\n", fqn.Name(), is)
 		return err
 	}
@@ -72,9 +72,9 @@ func (e *env) drain(ctx context.Context, c *client, fqn resource.FQN, drained bo
 		spec.Labels = map[string]string{}
 	}
 	if drained {
-		spec.Labels[wellknown.DrainedLabel] = "true"
+		spec.Labels[resource.DrainedLabel] = "true"
 	} else {
-		delete(spec.Labels, wellknown.DrainedLabel)
+		delete(spec.Labels, resource.DrainedLabel)
 	}
 	if r.Spec, err = anypb.New(spec); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (e *env) sayStaying(ctx context.Context, c *client, fqn resource.FQN, etag 
 				continue
 			}
 			for _, condition := range s.GetConditions() {
-				if condition.GetReason() == "NowhereElse" {
+				if condition.GetReason() == compile.NowhereElse {
 					fmt.Fprintf(e.stderr, "warning: %s\n", condition.GetMessage())
 				}
 			}
@@ -111,7 +111,7 @@ func (e *env) sayStaying(ctx context.Context, c *client, fqn resource.FQN, etag 
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("which hosts stay in %s is not known yet; \"tctl status cluster %[1]s -o yaml\" says it later: %w", fqn.Name(), context.Cause(ctx))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // clusterSet is a choice of clusters: all that match one of its selectors.
@@ -16,6 +17,9 @@ type clusterSet struct {
 	// Field in which it was chosen.
 	Field string
 }
+
+// setName is how the names of sets begin that are not a single cluster by its name.
+const setName = "clusters-"
 
 // clusterSelector matches the cluster with a name, or those with labels; in a network, if one is named.
 type clusterSelector struct {
@@ -29,7 +33,7 @@ func (s *clusterSet) label() (key, value string) {
 	if s.single() {
 		return intent.ClusterLabel, s.Name
 	}
-	return "xcp.tetrate.io/" + s.Name, "true"
+	return wellknown.SetPrefix + strings.TrimPrefix(s.Name, setName), "true"
 }
 
 // single says that the set is one cluster by its name, which every endpoint says of itself.
@@ -56,7 +60,7 @@ func newSet(field string, selectors ...clusterSelector) clusterSet {
 			all = append(all, x.text())
 		}
 		slices.Sort(all)
-		s.Name = "clusters-" + shortHash(strings.Join(all, "|"))
+		s.Name = setName + shortHash(strings.Join(all, "|"))
 	}
 	return s
 }

@@ -12,7 +12,7 @@ func evacuated(h *intent.Host, all []offered, out *output) []offered {
 	if !slices.ContainsFunc(all, func(o offered) bool { return o.Drained }) {
 		return all
 	}
-	elsewhere := slices.ContainsFunc(all, func(o offered) bool { return !o.Drained && len(o.Remote) > 0 })
+	elsewhere := slices.ContainsFunc(all, func(o offered) bool { return !o.Drained && slices.ContainsFunc(o.Remote, h.Serves) })
 	all = slices.Clone(all)
 	for i, o := range all {
 		switch {

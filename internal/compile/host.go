@@ -139,7 +139,7 @@ func form(h *intent.Host, all []offered, own string, networks bool) *intent.Form
 			es = o.Local
 		}
 		for _, e := range es {
-			if len(e.Ports) < len(h.Ports) {
+			if !h.Serves(e) {
 				continue
 			}
 			if o.Leaving {

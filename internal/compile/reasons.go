@@ -69,11 +69,14 @@ const (
 	reasonNoDNSCapture = "NoDNSCapture"
 	reasonRoot         = "RootMismatch"
 	reasonNetwork      = "NetworkMismatch"
-	reasonNowhereElse  = "NowhereElse"
+	reasonNowhereElse  = NowhereElse
 	reasonRejected     = "ProxyRejected"
 	reasonClientHidden = "ClientAddressHidden"
 	reasonCookies      = "CookiesNeedTLS"
 )
+
+// NowhereElse is the reason of a drained cluster's condition for each host that stays there.
+const NowhereElse = "NowhereElse"
 
 // Reasons lists every reason that a condition can have, with what it means and what to do.
 func Reasons() []Reason {

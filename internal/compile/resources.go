@@ -16,7 +16,6 @@ import (
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
-	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // resourceLayer looks at each resource by itself and puts what others ask about into indexes.
@@ -112,7 +111,7 @@ const (
 
 func deriveCluster(r *Reads, fqn resource.FQN, spec *tsbv2.Cluster, out *output) {
 	c := cluster{Name: fqn.Name(), Organization: fqn.Parent(), Declared: spec.GetNetwork(), Labels: spec.GetLabels()}
-	c.Drained = c.Labels[wellknown.DrainedLabel] == "true"
+	c.Drained = c.Labels[resource.DrainedLabel] == "true"
 	f, _ := r.get(string(store.FactKey(c.Name, "mesh//"))).(*isthmusv1.Fact)
 	mesh := f.GetMesh()
 	c.Known = mesh != nil

@@ -7,8 +7,8 @@ import (
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
-	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 func drawClusters(t *rapid.T) []*gatewayv2.ClusterDestination {
@@ -103,7 +103,7 @@ func frontProbes() [][][]edit {
 	group := testOrg.Child("tenants", "t").Child("workspaces", "w1").Child("gatewaygroups", "g1")
 	front := testResource("gateway.tsb.tetrate.io/v2/Tier1Gateway", group.Child("tier1gateways", "t1"), goodFront())
 	marked := func(zone, drained string) []edit {
-		return []edit{testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", "c2"), &tsbv2.Cluster{Labels: map[string]string{"zone": zone, wellknown.DrainedLabel: drained}})}
+		return []edit{testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", "c2"), &tsbv2.Cluster{Labels: map[string]string{"zone": zone, resource.DrainedLabel: drained}})}
 	}
 	labels := func(zone string) []edit { return marked(zone, "") }
 	second := testOrg.Child("tenants", "t").Child("workspaces", "w2").Child("gatewaygroups", "g1")

@@ -14,7 +14,6 @@ import (
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
-	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // edit changes one key of a small world in which everything is in everybody's way.
@@ -93,7 +92,7 @@ func drawnTenant(part string) edit {
 
 func drawCluster(t *rapid.T) edit {
 	return testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", one(t, "cluster", "c1", "c2")),
-		&tsbv2.Cluster{Network: one(t, "network", "", "n1"), Labels: map[string]string{"zone": one(t, "zone", "x", "y"), wellknown.DrainedLabel: one(t, "drained", "", "true")}, TrustDomain: one(t, "domain", "", "td")})
+		&tsbv2.Cluster{Network: one(t, "network", "", "n1"), Labels: map[string]string{"zone": one(t, "zone", "x", "y"), resource.DrainedLabel: one(t, "drained", "", "true")}, TrustDomain: one(t, "domain", "", "td")})
 }
 
 func drawPatterns(t *rapid.T) *typesv2.NamespaceSelector {

@@ -11,9 +11,6 @@ import (
 	"isthmus.dev/isthmus/internal/wellknown"
 )
 
-// setPrefix is how labels begin that say which sets of clusters an endpoint is in.
-const setPrefix = "xcp.tetrate.io/clusters-"
-
 // lingers says what routes may still lead through: istiod tells proxies of clusters before it tells them of routes, so that a
 // route whose DestinationRule goes at the same moment leads nowhere for a while. That of a global host goes with the host.
 func lingers(ref apply.Ref) bool {
@@ -73,7 +70,7 @@ func keepSets(was, is map[string]any) map[string]any {
 	labels, _, _ := unstructured.NestedMap(is, "labels")
 	kept := false
 	for k, v := range old {
-		if _, there := labels[k]; !there && strings.HasPrefix(k, setPrefix) {
+		if _, there := labels[k]; !there && strings.HasPrefix(k, wellknown.SetPrefix) {
 			if labels == nil {
 				labels = map[string]any{}
 			}

@@ -269,6 +269,9 @@ type Failover struct {
 // Region names who takes over for a region.
 type Region struct{ From, To string }
 
+// Serves says whether an endpoint can be called on all ports of the host.
+func (h *Host) Serves(e Endpoint) bool { return len(e.Ports) >= len(h.Ports) }
+
 // Form is how clusters of one kind see a host.
 type Form struct {
 	Endpoints []Endpoint

@@ -139,11 +139,17 @@ func (c *checker) selector(s *typesv2.NamespaceSelector, path string) {
 	}
 }
 
+// DrainedLabel is "true" on a Cluster whose gateways are to be called no more, as long as others expose their hosts.
+const DrainedLabel = "isthmus.dev/drained"
+
 func (c *checker) cluster(s *tsbv2.Cluster) {
 	if n := s.GetNetwork(); n != "" && !labelValue.MatchString(n) {
 		c.at("spec.network", "%q is not a label value of Kubernetes", n)
 	}
 	c.labels(s.GetLabels(), "spec.labels")
+	if v, set := s.GetLabels()[DrainedLabel]; set && v != "true" && v != "false" {
+		c.at(`spec.labels["`+DrainedLabel+`"]`, "%q is neither true nor false", v)
+	}
 	if d := s.GetTrustDomain(); d != "" && !hostname.MatchString(d) {
 		c.at("spec.trustDomain", "%q is not a DNS name", d)
 	}

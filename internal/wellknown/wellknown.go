@@ -12,6 +12,9 @@ const (
 	// GatewayLabel is unique per gateway and namespace on the pods that Isthmus installs.
 	GatewayLabel = "isthmus.dev/gateway"
 
+	// SetPrefix is how labels of endpoints begin that say which sets of clusters an endpoint is in.
+	SetPrefix = "xcp.tetrate.io/clusters-"
+
 	// DrainingAnnotation is "true" on the Service of a gateway whose install resource was deleted: it serves on for a while, so
 	// that nobody who still calls it fails, and is offered to nobody.
 	DrainingAnnotation = "isthmus.dev/draining"
@@ -19,10 +22,6 @@ const (
 	// LeavingAnnotation on a ServiceEntry lists, with commas, the addresses of endpoints that answer and are to be called no more: an
 	// edge keeps them while routes let go of them.
 	LeavingAnnotation = "isthmus.dev/leaving"
-
-	// DrainedLabel is "true" on the resource of a Cluster whose gateways are to be called no more, as long as others expose their
-	// hosts.
-	DrainedLabel = "isthmus.dev/drained"
 
 	// ExternalAddressesAnnotation on the Service of a gateway lists, with commas, the addresses at which other clusters call it.
 	ExternalAddressesAnnotation = "xcp.tetrate.io/cluster-external-addresses"
