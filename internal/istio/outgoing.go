@@ -8,8 +8,8 @@ import (
 	"isthmus.dev/isthmus/internal/wellknown"
 )
 
-// renderOutgoing makes the Sidecar of each namespace whose calls of unknown hosts go to a gateway, or that knows some hosts only. Istio takes one for a
-// namespace: with the name that people give to theirs, an older one is found and left alone.
+// renderOutgoing makes the Sidecar of each namespace whose calls of unknown hosts go to a gateway, or that knows some hosts
+// only. Istio takes one for a namespace: with the name that people give to theirs, an older one is found and left alone.
 func renderOutgoing(o *intent.Outgoing) []config {
 	dress := newDress(o.Metadata, o.Workspace, "", []resource.FQN{o.Key.FQN})
 	configs := make([]config, len(o.Namespaces))

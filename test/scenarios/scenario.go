@@ -145,6 +145,9 @@ func (s Step) parse(text Text) (p parsed, err error) {
 		if err = decode(text, &p.Calls); err == nil {
 			err = checkAll(p.Calls)
 		}
+		if err == nil && s.Verb != "begin" && slices.ContainsFunc(p.Calls, func(c Call) bool { return c.Outage != 0 }) {
+			err = errors.New("outage: it is of requests that go on, from begin to end")
+		}
 	case "status":
 		if err = decode(text, &p.Checks); err == nil {
 			err = checkAll(p.Checks)

@@ -54,6 +54,7 @@ func TestParse(t *testing.T) {
 		"UnknownToken":       {"a.txtar", "Shows it.\n-- run --\necho ${token:alice}\n", "alice"},
 		"UnknownImage":       {"a.txtar", "Shows it.\n-- setup --\napps: {c1/a: {image: ecko}}\n" + request, "ecko"},
 		"StatusOfNothing":    {"a.txtar", "Shows it.\n-- status --\n- {tctl: ingressgateway gw}\n", "nothing is wanted"},
+		"OutageOfNothing":    {"a.txtar", "Shows it.\n-- requests --\n- {request: GET http://a.test/, outage: 3s, want: 200}\n", "from begin to end"},
 		"RefusedWithoutWhy":  {"a.txtar", "Shows it.\n-- refused --\nyaml: a\n", "what the message says"},
 	} {
 		t.Run(name, func(t *testing.T) {
