@@ -36,7 +36,12 @@ func TestRestart(t *testing.T) {
 	if short.Name != "c/short" || short.Restarts == 0 || short.LastExit != "exit status 3" {
 		t.Errorf("status is %+v, want restarts and exit status 3", short)
 	}
+	// A program that was started again has not said so yet.
 	log, err := os.ReadFile(filepath.Join(logs, "c", "short.log"))
+	for strings.Count(string(log), "started\n") < 2 && time.Now().Before(deadline) {
+		time.Sleep(20 * time.Millisecond)
+		log, err = os.ReadFile(filepath.Join(logs, "c", "short.log"))
+	}
 	if err != nil || strings.Count(string(log), "started\n") < 2 {
 		t.Errorf("log: %v\n%s", err, log)
 	}
