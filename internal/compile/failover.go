@@ -2,30 +2,41 @@ package compile
 
 import (
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
-	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
 )
 
-// workspaceFailover is what the workspace's settings say, the first one in name order that says anything.
-func workspaceFailover(r *Reads, workspace resource.FQN) intent.Failover {
-	for _, v := range r.prefix(string(store.ChildPrefix(workspace, "settings"))) {
-		res, _ := v.(*resource.Resource)
-		if res == nil {
-			continue
-		}
-		spec, _ := res.Spec.(*tsbv2.WorkspaceSetting)
-		f := spec.GetFailoverSettings()
-		regions := f.GetRegionalFailover()
-		if len(regions) == 0 {
-			regions = spec.GetRegionalFailover() //nolint:staticcheck // old input
-		}
-		if f != nil || len(regions) > 0 {
-			return failover(f, regions)
+// ownFailover is what the workspace's settings say, or else those of the organization: of several, the first one in name
+// order that says anything.
+func ownFailover(r *Reads, workspace resource.FQN) intent.Failover {
+	for _, level := range []resource.FQN{workspace, workspace.Ancestor("organizations")} {
+		for _, v := range r.prefix(string(store.ChildPrefix(level, "settings"))) {
+			res, _ := v.(*resource.Resource)
+			if res == nil {
+				continue
+			}
+			s, _ := res.Spec.(failoverSetting)
+			if s == nil {
+				continue
+			}
+			f := s.GetFailoverSettings()
+			regions := f.GetRegionalFailover()
+			if len(regions) == 0 {
+				regions = s.GetRegionalFailover()
+			}
+			if f != nil || len(regions) > 0 {
+				return failover(f, regions)
+			}
 		}
 	}
 	return intent.Failover{}
+}
+
+// failoverSetting is a setting of a workspace or an organization.
+type failoverSetting interface {
+	GetFailoverSettings() *typesv2.FailoverSettings
+	GetRegionalFailover() []*typesv2.RegionalFailover
 }
 
 // serverFailover is what a server says about its host, nil when that is nothing.

@@ -47,7 +47,7 @@ func deriveHost(r *Reads, host string, out *output) {
 	if i := slices.IndexFunc(exposed, func(e exposure) bool { return e.Failover != nil && e.Kind == kind }); i >= 0 {
 		h.Failover = *exposed[i].Failover
 	} else {
-		h.Failover = workspaceFailover(r, exposed[0].Workspace)
+		h.Failover = ownFailover(r, exposed[0].Workspace)
 	}
 	var all []offered
 	for _, e := range exposed {

@@ -223,9 +223,11 @@ func untranslated(spec proto.Message) []string {
 		add("isolationBoundary", s.GetIsolationBoundary() != "")
 		add("profiles", len(s.GetProfiles()) > 0)
 		add("securityDomain", s.GetSecurityDomain() != "")
-	case *tsbv2.WorkspaceSetting:
+	case *tsbv2.WorkspaceSetting, *tsbv2.OrganizationSetting:
 		fields = setFields(s, "fqn", "displayName", "description", "etag", "failoverSettings", "regionalFailover")
-		add("failoverSettings.automaticLoadBalancing", s.GetFailoverSettings().GetAutomaticLoadBalancing() != nil)
+		add("failoverSettings.automaticLoadBalancing", s.(failoverSetting).GetFailoverSettings().GetAutomaticLoadBalancing() != nil)
+	case *tsbv2.TenantSetting:
+		fields = setFields(s, "fqn", "displayName", "description", "etag")
 	case *gatewayv2.Group:
 		add("profiles", len(s.GetProfiles()) > 0)
 	case *trafficv2.Group:

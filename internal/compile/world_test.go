@@ -125,10 +125,12 @@ func drawGroup(t *rapid.T) edit {
 }
 
 func drawSetting(t *rapid.T) edit {
+	settings := &typesv2.FailoverSettings{FailoverPriority: []string{one(t, "priority", "p1", "p2")}}
+	if one(t, "organization", true, false, false) {
+		return testResource("api.tsb.tetrate.io/v2/OrganizationSetting", testOrg.Child("settings", one(t, "setting", "s1", "s2")), &tsbv2.OrganizationSetting{FailoverSettings: settings})
+	}
 	fqn := workspaceFQN(t).Child("settings", one(t, "setting", "s1", "s2"))
-	return testResource("api.tsb.tetrate.io/v2/WorkspaceSetting", fqn, &tsbv2.WorkspaceSetting{
-		FailoverSettings: &typesv2.FailoverSettings{FailoverPriority: []string{one(t, "priority", "p1", "p2")}},
-	})
+	return testResource("api.tsb.tetrate.io/v2/WorkspaceSetting", fqn, &tsbv2.WorkspaceSetting{FailoverSettings: settings})
 }
 
 func drawHost(t *rapid.T) string { return one(t, "host", "a-b.c", "a.b.c", "h.test") }

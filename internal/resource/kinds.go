@@ -52,6 +52,16 @@ var Kinds = []*Kind{
 		Spec: func() proto.Message { return new(tsbv2.Tenant) },
 	},
 	{
+		APIVersion: coreV2, Name: "OrganizationSetting", Parent: coreV2 + "/Organization", Plural: "settings", Singular: "setting",
+		Short: []string{"os", "tos"},
+		Spec:  func() proto.Message { return new(tsbv2.OrganizationSetting) },
+	},
+	{
+		APIVersion: coreV2, Name: "TenantSetting", Parent: coreV2 + "/Tenant", Plural: "settings", Singular: "setting",
+		Short: []string{"tset", "tts"},
+		Spec:  func() proto.Message { return new(tsbv2.TenantSetting) },
+	},
+	{
 		APIVersion: coreV2, Name: "Workspace", Parent: coreV2 + "/Tenant", Plural: "workspaces", Singular: "workspace",
 		Key: "workspace", Short: []string{"ws", "twk"},
 		Spec: func() proto.Message { return new(tsbv2.Workspace) },

@@ -71,7 +71,7 @@ func TestParseFQN(t *testing.T) {
 		"Empty":        {err: "the name is empty"},
 		"Odd":          {in: "organizations", err: `name "organizations" is not a sequence of <plural>/<name>`},
 		"Root":         {in: "tenants/t", err: `name "tenants/t": there is no kind with the plural "tenants" at the root`},
-		"Below":        {in: "organizations/o/settings/s", err: `name "organizations/o/settings/s": there is no kind with the plural "settings" below organizations`},
+		"Below":        {in: "organizations/o/workspaces/s", err: `name "organizations/o/workspaces/s": there is no kind with the plural "workspaces" below organizations`},
 		"UpperCase":    {in: "organizations/O", err: `name "organizations/O": "O" is not a DNS label: at most 63 lower-case letters, digits and '-', with a letter or digit at both ends`},
 		"Slash":        {in: "organizations//tenants/t", err: `name "organizations//tenants/t": the name of the Organization is empty`},
 	}
