@@ -100,7 +100,7 @@ func (e *env) everything(ctx context.Context, c *client, at scope) ([]*isthmusv1
 		return nil, err
 	}
 	var root resource.FQN
-	for _, plural := range []string{"organizations", "tenants", "workspaces", "gatewaygroups", "trafficgroups"} {
+	for _, plural := range []string{"organizations", "tenants", "workspaces", "gatewaygroups", "trafficgroups", "securitygroups"} {
 		if v := *at[plural]; v != "" && !strings.HasSuffix(root.Plural(), "groups") {
 			root = root.Child(plural, v)
 		}

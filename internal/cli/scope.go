@@ -29,7 +29,8 @@ func scopeFlags(cmd *cobra.Command) scope {
 	add("workspaces", "workspace", "w", "workspace")
 	add("gatewaygroups", "gatewaygroup", "l", "gateway group")
 	add("trafficgroups", "trafficgroup", "t", "traffic group")
-	f.VarP(groupAlias{s["gatewaygroups"], s["trafficgroups"]}, "group", "g", "group")
+	add("securitygroups", "securitygroup", "s", "security group")
+	f.VarP(groupAlias{s["gatewaygroups"], s["trafficgroups"], s["securitygroups"]}, "group", "g", "group")
 	return s
 }
 
@@ -86,6 +87,8 @@ func flagOf(k *resource.Kind) string {
 		return "--gatewaygroup"
 	case "trafficgroups":
 		return "--trafficgroup"
+	case "securitygroups":
+		return "--securitygroup"
 	}
 	return "--" + strings.ToLower(k.Name)
 }

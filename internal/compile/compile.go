@@ -26,6 +26,8 @@ func New() *Compiler {
 		trafficLayer(),
 		outgoingLayer(),
 		frontLayer(),
+		securityLayer(),
+		securedLayer(),
 	})}
 }
 
@@ -52,6 +54,7 @@ func (c *Compiler) Run(s *store.Snapshot, changed []store.Key) *Result {
 			Hosts:    map[string]*intent.Host{},
 			Outgoing: map[intent.GatewayKey]*intent.Outgoing{},
 			Fronts:   map[intent.GatewayKey]*intent.Front{},
+			Security: map[intent.GatewayKey]*intent.Security{},
 		},
 		Conditions: make(map[resource.FQN][]resource.Condition, len(said)),
 	}
@@ -97,6 +100,9 @@ func (c *Compiler) collect(key string, d *intent.Delta) {
 	case "front":
 		cluster, fqn, _ := strings.Cut(name, "/")
 		d.Fronts[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Front)
+	case "security":
+		cluster, fqn, _ := strings.Cut(name, "/")
+		d.Security[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Security)
 	}
 }
 

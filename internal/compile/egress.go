@@ -56,6 +56,8 @@ func scopeOf(r *Reads, fqn resource.FQN) *scope {
 		selector, out.Index = spec.GetNamespaceSelector(), groupScope(fqn.Parent())
 	case *trafficv2.Group:
 		selector, out.Index = spec.GetNamespaceSelector(), trafficScope(fqn.Parent())
+	case *securityv2.Group:
+		selector, out.Index = spec.GetNamespaceSelector(), securityScope(fqn.Parent())
 	default:
 		return nil
 	}

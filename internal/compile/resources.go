@@ -10,6 +10,7 @@ import (
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
@@ -46,6 +47,9 @@ func deriveResource(r *Reads, unit string, out *output) {
 		deriveCluster(r, fqn, spec, out)
 	case *tsbv2.Workspace:
 		publishSelection(out, workspaceScope, fqn, claimed(r, fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames())))
+		if d := workspaceDomain(r, fqn, spec); d != "" {
+			out.put(domainPrefix(d)+string(fqn), fqn)
+		}
 	case *gatewayv2.Group:
 		publishSelection(out, groupScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
 		if spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
@@ -53,6 +57,14 @@ func deriveResource(r *Reads, unit string, out *output) {
 		}
 	case *trafficv2.Group:
 		publishSelection(out, trafficScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
+		if spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
+			out.say(fqn, no(reasonNotTranslated, "configMode", "The field configMode is not translated: Istio objects of DIRECT mode are not taken yet."))
+		}
+	case *securityv2.Group:
+		publishSelection(out, securityScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
+		if d := spec.GetSecurityDomain(); d != "" {
+			out.put(domainPrefix(d)+string(fqn), fqn)
+		}
 		if spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
 			out.say(fqn, no(reasonNotTranslated, "configMode", "The field configMode is not translated: Istio objects of DIRECT mode are not taken yet."))
 		}
@@ -77,6 +89,8 @@ func parentNoun(parent resource.FQN) string {
 		return "Gateway group"
 	case "trafficgroups":
 		return "Traffic group"
+	case "securitygroups":
+		return "Security group"
 	}
 	return "Parent"
 }
@@ -134,6 +148,9 @@ func deriveCluster(r *Reads, fqn resource.FQN, spec *tsbv2.Cluster, out *output)
 	}
 	out.put(clustersPrefix+c.Name, c)
 	out.put(clusterNamesPrefix+c.Name, c.Organization)
+	if c.Known {
+		out.put(trustPrefix+c.Name, trust{c.Organization, c.TrustDomain})
+	}
 	out.put(intentClusters+c.Name, &intent.Cluster{Name: c.Name, Class: class})
 }
 
@@ -212,7 +229,6 @@ func untranslated(spec proto.Message) []string {
 		add("profiles", len(s.GetProfiles()) > 0)
 	case *tsbv2.Tenant:
 		add("profiles", len(s.GetProfiles()) > 0)
-		add("securityDomain", s.GetSecurityDomain() != "")
 	case *tsbv2.Cluster:
 		add("namespaceScope", s.GetNamespaceScope() != nil)
 		add("tokenTtl", s.GetTokenTtl() != nil)
@@ -222,15 +238,16 @@ func untranslated(spec proto.Message) []string {
 	case *tsbv2.Workspace:
 		add("isolationBoundary", s.GetIsolationBoundary() != "")
 		add("profiles", len(s.GetProfiles()) > 0)
-		add("securityDomain", s.GetSecurityDomain() != "")
 	case *tsbv2.WorkspaceSetting, *tsbv2.OrganizationSetting:
-		fields = setFields(s, "fqn", "displayName", "description", "etag", "failoverSettings", "regionalFailover")
+		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting", "failoverSettings", "regionalFailover")
 		add("failoverSettings.automaticLoadBalancing", s.(failoverSetting).GetFailoverSettings().GetAutomaticLoadBalancing() != nil)
 	case *tsbv2.TenantSetting:
-		fields = setFields(s, "fqn", "displayName", "description", "etag")
+		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting")
 	case *gatewayv2.Group:
 		add("profiles", len(s.GetProfiles()) > 0)
 	case *trafficv2.Group:
+		add("profiles", len(s.GetProfiles()) > 0)
+	case *securityv2.Group:
 		add("profiles", len(s.GetProfiles()) > 0)
 	case *trafficv2.TrafficSetting:
 		fields = slices.DeleteFunc(setFields(s, "fqn", "displayName", "description", "etag", "configGenerationMetadata", "egress", "reachability"),

@@ -2,6 +2,7 @@ package compile
 
 import (
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/resource"
@@ -15,7 +16,7 @@ func tenancyLayer() *layer {
 		unitOf: func(key string) string {
 			fqn := store.Key(key).FQN()
 			switch fqn.Plural() {
-			case "workspaces", "gatewaygroups", "trafficgroups", "clusters":
+			case "workspaces", "gatewaygroups", "trafficgroups", "securitygroups", "clusters":
 				return string(fqn)
 			}
 			return ""
@@ -41,6 +42,10 @@ func tenancyLayer() *layer {
 			case *trafficv2.Group:
 				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
 				sayTaken(r, trafficScope(fqn.Parent()), fqn, ps, out)
+				sayBeyond(r, fqn, ps, out)
+			case *securityv2.Group:
+				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
+				sayTaken(r, securityScope(fqn.Parent()), fqn, ps, out)
 				sayBeyond(r, fqn, ps, out)
 			}
 		},

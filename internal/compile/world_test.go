@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -33,7 +34,7 @@ func editGen() *rapid.Generator[edit] {
 	return rapid.Custom(func(t *rapid.T) edit {
 		var e edit
 		remove := 5 // one in so many
-		switch rapid.IntRange(0, 22).Draw(t, "what") {
+		switch rapid.IntRange(0, 25).Draw(t, "what") {
 		case 0:
 			e = drawOrganization(t)
 		case 1:
@@ -59,6 +60,8 @@ func editGen() *rapid.Generator[edit] {
 			e = drawTraffic(t)
 		case 15, 16:
 			e = drawFront(t)
+		case 23, 24, 25:
+			e = drawSecurity(t)
 		default:
 			e = drawFact(t)
 		}
@@ -265,7 +268,7 @@ func goodWorld() []edit {
 		{store.ResourceKey(workspace.Child("gatewaygroups", "g2")), nil},
 		{store.ResourceKey(workspace.Parent().Child("workspaces", "w2")), nil},
 	}
-	edits = append(edits, goodEgress(workspace)...)
+	edits = append(append(edits, goodEgress(workspace)...), goodSecurity(workspace)...)
 	for _, c := range []string{"c1", "c2"} {
 		edits = append(edits, testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", c), &tsbv2.Cluster{}))
 		edits = append(append(edits, goodFacts(c)...), goodAsked(c)...)
@@ -323,7 +326,7 @@ func probes() [][][]edit {
 	root := func(cluster, sum string) []edit {
 		return []edit{{store.FactKey(cluster, "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{RootSha256: sum}}}}}
 	}
-	return append(append(egressProbes(), frontProbes()...), [][][]edit{
+	return append(slices.Concat(egressProbes(), frontProbes(), securityProbes()), [][][]edit{
 		{root("c1", "x"), root("c2", "y"), root("c1", "y")},
 		{{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}}},
 		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{

@@ -21,6 +21,8 @@ type Delta struct {
 	Outgoing map[GatewayKey]*Outgoing
 	// Fronts by the key of their gateway.
 	Fronts map[GatewayKey]*Front
+	// Security by cluster and what is protected there.
+	Security map[GatewayKey]*Security
 }
 
 // GatewayKey names a gateway in one cluster.

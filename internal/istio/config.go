@@ -23,9 +23,18 @@ const (
 	waveGateway         = 3
 	waveVirtualService  = 4
 	waveSidecar         = 4 // after the gateway that it sends to
+
+	// What opens the gateways of a namespace comes before what closes the namespace, and mutual TLS last: with an access there
+	// is no caller without it.
+	waveOpenGateway = 2
+	waveAccess      = 4
+	waveMTLS        = 5
 )
 
-const networkingV1 = "networking.istio.io/v1"
+const (
+	networkingV1 = "networking.istio.io/v1"
+	securityV1   = "security.istio.io/v1"
+)
 
 // config is a typed object before it is encoded.
 type config struct {

@@ -15,8 +15,8 @@ type Renderer struct {
 	namespace *Object
 	clusters  map[string]*bundle
 	hosts     map[string]*host
-	// gateways, outgoing and fronts are the objects of those units.
-	gateways, outgoing, fronts map[intent.GatewayKey][]*Object
+	// gateways, outgoing, fronts and security are the objects of those units.
+	gateways, outgoing, fronts, security map[intent.GatewayKey][]*Object
 }
 
 // bundle is one cluster's objects while they change.
@@ -40,6 +40,7 @@ func New() *Renderer {
 		gateways:  map[intent.GatewayKey][]*Object{},
 		outgoing:  map[intent.GatewayKey][]*Object{},
 		fronts:    map[intent.GatewayKey][]*Object{},
+		security:  map[intent.GatewayKey][]*Object{},
 	}
 }
 
@@ -55,6 +56,9 @@ func (r *Renderer) Apply(d intent.Delta) []Change {
 	}
 	for _, m := range renderAll(d.Fronts, r.frontObjects) {
 		applyUnit(r.fronts, m.key, m.out, pending)
+	}
+	for _, m := range renderAll(d.Security, r.securityObjects) {
+		applyUnit(r.security, m.key, m.out, pending)
 	}
 	for _, m := range renderAll(d.Hosts, r.hostObjects) {
 		r.applyHost(m.key, m.out, pending)
@@ -146,7 +150,7 @@ func (r *Renderer) applyCluster(name string, c *intent.Cluster, pending map[stri
 		p.replace(was, h.seenBy(c))
 	}
 	if old == nil {
-		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing, r.fronts} {
+		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing, r.fronts, r.security} {
 			for key, objects := range units {
 				if key.Cluster == name {
 					p.replace(nil, objects)
@@ -178,6 +182,11 @@ func (r *Renderer) outgoingObjects(e *encoder, key intent.GatewayKey, o *intent.
 // frontObjects are those of a gateway in front of hosts.
 func (r *Renderer) frontObjects(e *encoder, key intent.GatewayKey, f *intent.Front) []*Object {
 	return encodeAll(e, renderFront(f), r.fronts[key])
+}
+
+// securityObjects are those that protect namespaces of a cluster.
+func (r *Renderer) securityObjects(e *encoder, key intent.GatewayKey, s *intent.Security) []*Object {
+	return encodeAll(e, renderSecurity(s), r.security[key])
 }
 
 // hostObjects are those of a global host.

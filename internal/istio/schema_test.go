@@ -54,7 +54,7 @@ func istioSchemas(t testing.TB) schemas {
 			t.Fatal(err)
 		}
 		for _, v := range crd.Spec.Versions {
-			served := v.Name == "v1" && crd.Spec.Group == "networking.istio.io" || crd.Spec.Names.Kind == "EnvoyFilter" || crd.Spec.Names.Kind == "WasmPlugin"
+			served := v.Name == "v1" && (crd.Spec.Group == "networking.istio.io" || crd.Spec.Group == "security.istio.io") || crd.Spec.Names.Kind == "EnvoyFilter" || crd.Spec.Names.Kind == "WasmPlugin"
 			if !served {
 				continue
 			}

@@ -13,6 +13,7 @@ import (
 
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
@@ -67,6 +68,9 @@ func checkSpec(r *Resource) []Problem {
 		c.unifiedEgress(spec)
 	case *trafficv2.Group:
 		c.selector(spec.GetNamespaceSelector(), "spec.namespaceSelector")
+	case *securityv2.Group:
+		c.selector(spec.GetNamespaceSelector(), "spec.namespaceSelector")
+		c.securityDomain(spec.GetSecurityDomain(), "spec.securityDomain")
 	case *trafficv2.TrafficSetting:
 		c.traffic(spec)
 	}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 )
@@ -77,6 +78,8 @@ func (c *checker) message(m protoreflect.Message, path string) {
 		c.modify(m, path)
 	case *gatewayv2.DirectResponse:
 		c.body(m, path)
+	case *securityv2.SecuritySetting:
+		c.security(m, path)
 	case guarded:
 		c.guards(m, path)
 	}

@@ -31,18 +31,14 @@ func (c *checker) egress(g *gatewayv2.EgressGateway) {
 }
 
 func (c *checker) callers(from *securityv2.AuthorizationSettings, path string) {
-	custom := from.GetMode() == securityv2.AuthorizationSettings_CUSTOM
-	switch {
-	case from.GetMode() == securityv2.AuthorizationSettings_UNSET:
+	switch from.GetMode() {
+	case securityv2.AuthorizationSettings_UNSET:
 		c.at(path+".mode", "is missing: leave out from for every caller of the mesh")
-	case from.GetMode() == securityv2.AuthorizationSettings_DISABLED:
+	case securityv2.AuthorizationSettings_DISABLED:
 		c.at(path+".mode", "DISABLED does not say who may call: use CLUSTER for every caller of the mesh")
-	case custom && len(from.GetServiceAccounts()) == 0:
-		c.at(path+".serviceAccounts", "is missing: mode CUSTOM is about them")
-	case !custom && len(from.GetServiceAccounts()) > 0:
-		c.at(path+".serviceAccounts", "are for mode CUSTOM, not %s", from.GetMode())
+	default:
+		c.serviceAccounts(from, path)
 	}
-	c.accounts(from.GetServiceAccounts(), path+".serviceAccounts")
 }
 
 // accounts checks "<namespace>/<service account>"; the namespace may be "." and the account "*".

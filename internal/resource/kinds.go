@@ -8,6 +8,7 @@ import (
 
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 )
@@ -17,6 +18,8 @@ const (
 	coreV2    = "api.tsb.tetrate.io/v2"
 	gatewayV2 = "gateway.tsb.tetrate.io/v2"
 	trafficV2 = "traffic.tsb.tetrate.io/v2"
+
+	securityV2 = "security.tsb.tetrate.io/v2"
 
 	extensionV2 = "extension.tsb.tetrate.io/v2"
 
@@ -105,6 +108,16 @@ var Kinds = []*Kind{
 		APIVersion: trafficV2, Name: "TrafficSetting", Parent: trafficV2 + "/Group", Plural: "settings", Singular: "setting",
 		Short: []string{"ts", "ttrs"},
 		Spec:  func() proto.Message { return new(trafficv2.TrafficSetting) },
+	},
+	{
+		APIVersion: securityV2, Name: "Group", Parent: coreV2 + "/Workspace", Plural: "securitygroups", Singular: "group",
+		Key: "group", Annotation: "securityGroup", Short: []string{"sg", "tsg", "securitygroup"},
+		Spec: func() proto.Message { return new(securityv2.Group) },
+	},
+	{
+		APIVersion: securityV2, Name: "SecuritySetting", Parent: securityV2 + "/Group", Plural: "settings", Singular: "setting",
+		Short: []string{"ss", "tss"},
+		Spec:  func() proto.Message { return new(securityv2.SecuritySetting) },
 	},
 }
 

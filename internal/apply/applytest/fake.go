@@ -39,6 +39,8 @@ func kinds() map[schema.GroupVersionKind]apply.Resource {
 		{"networking.istio.io", "v1", "VirtualService", "virtualservices", false},
 		{"networking.istio.io", "v1alpha3", "EnvoyFilter", "envoyfilters", false},
 		{"networking.istio.io", "v1", "Sidecar", "sidecars", false},
+		{"security.istio.io", "v1", "PeerAuthentication", "peerauthentications", false},
+		{"security.istio.io", "v1", "AuthorizationPolicy", "authorizationpolicies", false},
 		{"extensions.istio.io", "v1alpha1", "WasmPlugin", "wasmplugins", false},
 	} {
 		gvk := schema.GroupVersionKind{Group: k.group, Version: k.version, Kind: k.kind}

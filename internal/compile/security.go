@@ -1,0 +1,313 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/store"
+)
+
+// securityScope is that of the security groups of a workspace.
+func securityScope(workspace resource.FQN) string { return "u/securitygroups/" + string(workspace) }
+
+// protection is how the services of a security group are protected, or those of a workspace that are in no group: before
+// any cluster was looked at. It is shared by the clusters and never changes.
+type protection struct {
+	FQN, Workspace resource.FQN
+	// Owners are the settings that say so, the nearest one first.
+	Owners   []resource.FQN
+	Metadata intent.Metadata
+	Scope    *scope
+	demands
+}
+
+// demands are what callers have to fulfil. What is not said is empty.
+type demands struct {
+	MTLS   intent.MTLS
+	Access *access
+}
+
+// access lets callers in that are in every one of Admit, and not in Except; without any Admit also those that have no
+// identity.
+type access struct {
+	Admit  []admission
+	Except []string
+}
+
+// admission is a set of callers.
+type admission struct {
+	// Any is everybody with an identity of the mesh.
+	Any bool
+	// Names are identities in the words of intent.Access.
+	Names []string
+	// Own are service accounts of the protected namespace itself, "*" for all.
+	Own []string
+}
+
+// and is what fulfils both.
+func (d demands) and(e demands) demands {
+	d.MTLS = max(d.MTLS, e.MTLS) // the stricter one is the later one in the alphabet, too
+	switch {
+	case d.Access == nil:
+		d.Access = e.Access
+	case e.Access != nil:
+		d.Access = &access{
+			Admit:  slices.Concat(d.Access.Admit, e.Access.Admit),
+			Except: slices.Concat(d.Access.Except, e.Access.Except),
+		}
+	}
+	return d
+}
+
+// level is a setting that has its effect on a scope.
+type level struct {
+	// FQN of the resource, and what stands before the fields of the setting in it.
+	FQN     resource.FQN
+	Field   string
+	Setting *securityv2.SecuritySetting
+}
+
+// defaults are the settings of organizations, tenants and workspaces.
+type defaults interface {
+	GetDefaultSecuritySetting() *securityv2.SecuritySetting
+}
+
+// levelOf is the setting in a resource, nil when it says nothing of security.
+func levelOf(res *resource.Resource) *level {
+	switch spec := res.Spec.(type) {
+	case *securityv2.SecuritySetting:
+		return &level{FQN: res.FQN, Setting: spec}
+	case defaults:
+		if s := spec.GetDefaultSecuritySetting(); s != nil {
+			return &level{FQN: res.FQN, Field: "defaultSecuritySetting.", Setting: s}
+		}
+	}
+	return nil
+}
+
+// levelAt is the setting below an owner: of several, the first one in the order of names.
+func levelAt(r *Reads, owner resource.FQN) *level {
+	for _, v := range r.prefix(string(store.ChildPrefix(owner, "settings"))) {
+		if res, ok := v.(*resource.Resource); ok {
+			if l := levelOf(res); l != nil {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+// securityLayer decides how the services of each group, and of each workspace, are protected, and in which clusters.
+func securityLayer() *layer {
+	return &layer{
+		name: "security",
+		unitOf: func(key string) string {
+			switch fqn := store.Key(key).FQN(); fqn.Plural() {
+			case "securitygroups", "workspaces", "settings":
+				return string(fqn)
+			}
+			return ""
+		},
+		root:   func(unit string) string { return string(store.ResourceKey(resource.FQN(unit))) },
+		derive: deriveSecurity,
+	}
+}
+
+func securePrefix(cluster string) string { return "u/secure/" + cluster + "/" }
+
+func deriveSecurity(r *Reads, unit string, out *output) {
+	fqn := resource.FQN(unit)
+	if fqn.Plural() == "settings" {
+		saySetting(r, fqn, out)
+		return
+	}
+	p := protectionOf(r, fqn)
+	if p == nil {
+		return
+	}
+	for key, v := range r.prefix(clusterNamesPrefix) {
+		name := strings.TrimPrefix(key, clusterNamesPrefix)
+		if v.(resource.FQN) == fqn.Ancestor("organizations") && slices.ContainsFunc(p.Scope.Patterns, func(q pattern) bool { return q.Cluster == "*" || q.Cluster == name }) {
+			out.put(securePrefix(name)+unit, p)
+		}
+	}
+}
+
+// protectionOf is nil when nothing is demanded of callers.
+func protectionOf(r *Reads, fqn resource.FQN) *protection {
+	workspace, _ := specOf(r, fqn.Ancestor("workspaces")).(*tsbv2.Workspace)
+	group, _ := specOf(r, fqn).(*securityv2.Group)
+	isGroup := fqn.Plural() == "securitygroups"
+	if workspace == nil || isGroup && (group == nil || group.GetConfigMode() == typesv2.ConfigMode_DIRECT) {
+		return nil
+	}
+	p := &protection{FQN: fqn, Workspace: fqn.Ancestor("workspaces"), Scope: scopeOf(r, fqn)}
+	// What is held are the demands that no setting further down can take back.
+	var held, own demands
+	var wanted []proto.Message
+	owners := []resource.FQN{fqn.Ancestor("organizations"), fqn.Ancestor("tenants"), p.Workspace}
+	if isGroup {
+		owners = append(owners, fqn)
+	}
+	for _, owner := range owners {
+		wanted = append(wanted, specOf(r, owner))
+		l := levelAt(r, owner)
+		if l == nil {
+			continue
+		}
+		p.Owners = append([]resource.FQN{l.FQN}, p.Owners...)
+		wanted = append(wanted, l.Setting)
+		said := p.demandsOf(r, l)
+		own.MTLS = cmp.Or(said.MTLS, own.MTLS)
+		own.Access = cmp.Or(said.Access, own.Access)
+		if l.Setting.GetPropagationStrategy() == securityv2.SecuritySetting_STRICTER {
+			held, own = held.and(own), demands{}
+		}
+	}
+	p.Metadata = mergeMetadata(wanted...)
+	if p.demands = held.and(own); p.MTLS == "" && p.Access == nil {
+		return nil
+	}
+	return p
+}
+
+// demandsOf is what a setting demands of those who call the services of the scope.
+func (p *protection) demandsOf(r *Reads, l *level) demands {
+	var d demands
+	mode := l.Setting.GetAuthenticationSettings().GetTrafficMode()
+	if mode == securityv2.AuthenticationSettings_UNSET {
+		mode = securityv2.AuthenticationSettings_TrafficMode(l.Setting.GetAuthentication()) //nolint:staticcheck // old input, with the same values
+	}
+	switch mode {
+	case securityv2.AuthenticationSettings_REQUIRED:
+		d.MTLS = intent.Strict
+	case securityv2.AuthenticationSettings_OPTIONAL:
+		d.MTLS = intent.Permissive
+	}
+	d.Access = p.accessOf(r, l.Setting.GetAuthorization())
+	if len(closing(l.Setting)) > 0 {
+		d.Access = &access{Admit: []admission{{}}}
+	}
+	return d
+}
+
+// accessOf is nil when a setting does not say who may call.
+func (p *protection) accessOf(r *Reads, a *securityv2.AuthorizationSettings) *access {
+	one := func(m admission) *access { return &access{Admit: []admission{m}} }
+	switch a.GetMode() {
+	case securityv2.AuthorizationSettings_DISABLED:
+		return &access{}
+	case securityv2.AuthorizationSettings_NAMESPACE:
+		return one(admission{Own: []string{"*"}})
+	case securityv2.AuthorizationSettings_GROUP:
+		if p.Scope.Index == "" { // in no group a namespace is alone
+			return one(admission{Own: []string{"*"}})
+		}
+		return one(admission{Names: identitiesIn(r, p.Scope, nil)})
+	case securityv2.AuthorizationSettings_WORKSPACE:
+		return one(admission{Names: identitiesIn(r, scopeOf(r, p.Workspace), nil)})
+	case securityv2.AuthorizationSettings_CLUSTER:
+		return one(admission{Any: true})
+	case securityv2.AuthorizationSettings_CUSTOM:
+		return one(accountsAnywhere(r, p.FQN.Ancestor("organizations"), a.GetServiceAccounts()))
+	case securityv2.AuthorizationSettings_RULES:
+		return p.ruled(r, a.GetRules())
+	}
+	return nil
+}
+
+// ruled is what rules say about the scope. Rules about other ones let nobody in, and keep nobody out.
+func (p *protection) ruled(r *Reads, rules *securityv2.AuthorizationSettings_Rules) *access {
+	out := &access{}
+	if rules.GetDenyAll() || len(rules.GetAllow()) > 0 {
+		var m admission
+		for _, rule := range rules.GetAllow() {
+			if isAbout(r, rule.GetTo().GetFqn(), p.FQN) {
+				m.Names = append(m.Names, identitiesOf(r, rule.GetFrom().GetFqn())...)
+			}
+		}
+		m.Names = sorted(m.Names)
+		out.Admit = []admission{m}
+	}
+	for _, rule := range rules.GetDeny() {
+		if isAbout(r, rule.GetTo().GetFqn(), p.FQN) {
+			out.Except = append(out.Except, identitiesOf(r, rule.GetFrom().GetFqn())...)
+		}
+	}
+	return out
+}
+
+func sorted(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// closing are the fields of a setting that keep some callers out and are not translated. Because of them nobody is let in:
+// without them too many would be.
+func closing(s *securityv2.SecuritySetting) []string {
+	var fields []string
+	add := func(field string, set bool) {
+		if set {
+			fields = append(fields, field)
+		}
+	}
+	add("authenticationSettings.http", s.GetAuthenticationSettings().GetHttp() != nil)
+	add("authorization.http", s.GetAuthorization().GetHttp() != nil)
+	for i := range s.GetExtension() {
+		add("extension["+itoa(i)+"]", true)
+	}
+	add("waf", s.GetWaf() != nil)
+	return fields
+}
+
+// saySetting says what a setting of security cannot do, wherever it stands.
+func saySetting(r *Reads, fqn resource.FQN, out *output) {
+	res, _ := r.get(string(store.ResourceKey(fqn))).(*resource.Resource)
+	l := levelOf(res)
+	if l == nil {
+		return
+	}
+	if group, _ := specOf(r, fqn.Parent()).(*securityv2.Group); group.GetConfigMode() == typesv2.ConfigMode_DIRECT {
+		out.say(fqn, no(reasonDirectGroup, "", "Group %q is in DIRECT mode.", fqn.Parent()))
+		return
+	}
+	if first := levelAt(r, fqn.Parent()); first != nil && first.FQN != fqn {
+		out.say(fqn, no(reasonNoEffect, strings.TrimSuffix(l.Field, "."), "One setting of security holds, and that of %q comes first.", first.FQN))
+		return
+	}
+	for _, field := range closing(l.Setting) {
+		out.say(fqn, no(reasonNotTranslated, l.Field+field, "The field %s is not translated; services let nobody in, because they would let in too many.", l.Field+field))
+	}
+	a := l.Setting.GetAuthorization()
+	switch a.GetIdentityMatch() {
+	case securityv2.AuthorizationSettings_PERMISSIVE, securityv2.AuthorizationSettings_SOURCE_IDENTITY:
+		field := l.Field + "authorization.identityMatch"
+		out.say(fqn, no(reasonNotTranslated, field, "Identities are not passed on by gateways: the caller is the one whose certificate the service sees."))
+	}
+	sayRules(r, l, "allow", a.GetRules().GetAllow(), out)
+	sayRules(r, l, "deny", a.GetRules().GetDeny(), out)
+}
+
+func sayRules(r *Reads, l *level, list string, rules []*securityv2.AuthorizationSettings_Rule, out *output) {
+	for i, rule := range rules {
+		field := l.Field + "authorization.rules." + list + "[" + itoa(i) + "]"
+		from, to := rule.GetFrom().GetFqn(), rule.GetTo().GetFqn()
+		if !existsAs(r, from) {
+			out.say(l.FQN, no(reasonUnknownCaller, field+".from.fqn", "%q does not exist; the rule is about nobody.", from))
+		}
+		switch owner := l.FQN.Parent(); {
+		case !existsAs(r, to):
+			out.say(l.FQN, no(reasonNoEffect, field+".to.fqn", "%q does not exist.", to))
+		case owner.Plural() == "securitygroups" && !isAbout(r, to, owner):
+			out.say(l.FQN, no(reasonNoEffect, field+".to.fqn", "The services of group %q are not in %q.", owner, to))
+		}
+	}
+}
