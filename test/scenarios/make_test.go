@@ -113,22 +113,24 @@ func (r *runner) everywhere(f func(cluster string) error) error {
 
 // remove everything that the scenario made, and wait until it is gone.
 func (r *runner) remove(ctx context.Context) error {
-	gone := func(args ...string) error {
-		_, err := tctl(ctx, "", append(append([]string{"delete"}, args...), "--org", Organization, "--tenant", Tenant)...)
-		if err != nil && strings.Contains(err.Error(), "not found") || err != nil && strings.Contains(err.Error(), "does not exist") {
-			return nil
-		}
-		return err
-	}
 	var errs []error
 	for _, what := range append([]string{"workspace " + r.Name}, r.Setup.Delete...) {
-		errs = append(errs, gone(strings.Fields(what)...))
+		errs = append(errs, deleted(ctx, strings.Fields(what)...))
 	}
 	errs = append(errs, r.everywhere(func(c string) error {
 		_, err := kubectl(ctx, c, "", append([]string{"delete", "namespace", "--ignore-not-found", "--timeout=90s"}, r.namespaces()...)...)
 		return err
 	}))
 	return errors.Join(errs...)
+}
+
+// deleted deletes what tctl knows, if it is there.
+func deleted(ctx context.Context, what ...string) error {
+	_, err := tctl(ctx, "", append(append([]string{"delete"}, what...), "--org", Organization, "--tenant", Tenant)...)
+	if err != nil && (strings.Contains(err.Error(), "not found") || strings.Contains(err.Error(), "does not exist")) {
+		return nil
+	}
+	return err
 }
 
 // make what the setup describes, and wait until it is ready.

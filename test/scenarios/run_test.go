@@ -113,7 +113,7 @@ func (r *runner) run(t *testing.T, leaving *sync.WaitGroup) error {
 	return nil
 }
 
-// heal puts back the clusters that a scenario cuts off: the others need them.
+// heal puts back what the others need too: clusters that the scenario cuts off, and what it says of clusters and the organization.
 func (r *runner) heal(ctx context.Context) error {
 	for _, s := range r.Steps {
 		for _, c := range Clusters {
@@ -123,6 +123,23 @@ func (r *runner) heal(ctx context.Context) error {
 			if _, err := run(ctx, "", "sandbox", "heal", c); err != nil {
 				return fmt.Errorf("heal %s: %w", c, err)
 			}
+		}
+	}
+	shared, err := r.shared()
+	if err != nil {
+		return err
+	}
+	for _, what := range shared {
+		switch kind, name, _ := strings.Cut(what, " "); kind {
+		case "cluster":
+			_, err = tctl(ctx, clusterYAML(name), "apply", "-f", "-")
+		case "organization":
+			_, err = tctl(ctx, "apiVersion: api.tsb.tetrate.io/v2\nkind: Organization\nmetadata: {name: "+name+"}\n", "apply", "-f", "-")
+		default:
+			err = deleted(ctx, kind, name)
+		}
+		if err != nil {
+			return fmt.Errorf("put back %s: %w", what, err)
 		}
 	}
 	return nil
@@ -356,7 +373,7 @@ func (r *runner) ask(ctx context.Context, c Check) (string, error) {
 	}
 	words := strings.Fields(c.Tctl)
 	args := []string{"status", words[0], words[1], "--org", Organization, "--tenant", Tenant, "-o", "yaml"}
-	if !slices.Contains([]string{"cluster", "tenant", "workspace", "organization"}, words[0]) {
+	if !slices.Contains([]string{"cluster", "tenant", "workspace", "organization", "organizationsetting"}, words[0]) {
 		args = append(args, "-w", r.Name, "-l", Group)
 	}
 	return tctl(ctx, "", append(args, words[2:]...)...)

@@ -71,6 +71,9 @@ func Parse(path string, text []byte) (*Scenario, error) {
 	if len(s.Steps) == 0 {
 		return nil, fmt.Errorf("%s: there is nothing to do", path)
 	}
+	if _, err := s.shared(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	if err := s.Setup.check(); err != nil {
 		return nil, fmt.Errorf("%s: setup: %w", path, err)
 	}

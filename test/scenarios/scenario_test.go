@@ -55,6 +55,8 @@ func TestParse(t *testing.T) {
 		"UnknownImage":       {"a.txtar", "Shows it.\n-- setup --\napps: {c1/a: {image: ecko}}\n" + request, "ecko"},
 		"StatusOfNothing":    {"a.txtar", "Shows it.\n-- status --\n- {tctl: ingressgateway gw}\n", "nothing is wanted"},
 		"OutageOfNothing":    {"a.txtar", "Shows it.\n-- requests --\n- {request: GET http://a.test/, outage: 3s, want: 200}\n", "from begin to end"},
+		"SharedAlone":        {"a.txtar", "Shows it.\n-- setup --\nalone: true\n-- apply tsb --\nkind: Cluster\nmetadata: {name: c1}\n", ""},
+		"SharedByOthers":     {"a.txtar", "Shows it.\n-- apply tsb --\nkind: A\n---\nkind: OrganizationSetting\nmetadata: {name: a}\n", "alone: true"},
 		"RefusedWithoutWhy":  {"a.txtar", "Shows it.\n-- refused --\nyaml: a\n", "what the message says"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -162,9 +162,8 @@ exit 1
 // edges onboards the clusters.
 func edges(ctx context.Context) error {
 	yaml := "apiVersion: api.tsb.tetrate.io/v2\nkind: Tenant\nmetadata: {organization: " + Organization + ", name: " + Tenant + "}\n"
-	for i, c := range Clusters {
-		yaml += "---\napiVersion: api.tsb.tetrate.io/v2\nkind: Cluster\nmetadata: {organization: " + Organization + ", name: " + c + "}\n"
-		yaml += "spec: {labels: {side: " + []string{"west", "east", "east"}[i] + "}}\n"
+	for _, c := range Clusters {
+		yaml += "---\n" + clusterYAML(c)
 	}
 	if _, err := tctl(ctx, yaml, "apply", "-f", "-"); err != nil {
 		return err
