@@ -19,6 +19,7 @@ type Compiler struct {
 func New() *Compiler {
 	return &Compiler{engine: newEngine([]*layer{
 		resourceLayer(),
+		networkLayer(),
 		tenancyLayer(),
 		placementLayer(),
 		gatewayLayer(),

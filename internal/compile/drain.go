@@ -6,25 +6,34 @@ import (
 	"isthmus.dev/isthmus/internal/intent"
 )
 
-// evacuated marks what gateways in drained clusters offer of a host as leaving, for callers everywhere, as long as a gateway elsewhere
-// can be called. Their identities stay: calls that are under way end there, and the cluster may come back.
-func evacuated(h *intent.Host, all []offered, out *output) []offered {
+// evacuated marks what gateways in drained clusters offer of a host as leaving, for callers who see these offers, as long as a gateway
+// elsewhere can be called. Their identities stay: calls that are under way end there, and the cluster may come back.
+func evacuated(h *intent.Host, all []offered) []offered {
 	if !slices.ContainsFunc(all, func(o offered) bool { return o.Drained }) {
 		return all
 	}
-	elsewhere := slices.ContainsFunc(all, func(o offered) bool { return !o.Drained && slices.ContainsFunc(o.Remote, h.Serves) })
+	if !slices.ContainsFunc(all, func(o offered) bool { return !o.Drained && slices.ContainsFunc(o.Remote, h.Serves) }) {
+		return all
+	}
 	all = slices.Clone(all)
-	for i, o := range all {
-		switch {
-		case !o.Drained:
-		case elsewhere:
-			all[i].Leaving = true
-		case len(o.Remote) > 0:
-			c := h.Owners[0].Ancestor("organizations").Child("clusters", o.Cluster)
-			out.say(c, no(reasonNowhereElse, "labels", "Host %q can be called in no other cluster, and is called here on.", h.Host))
-		}
+	for i := range all {
+		all[i].Leaving = all[i].Drained
 	}
 	return all
+}
+
+// sayNowhereElse names the drained clusters in which the host is called on, by all or by callers with a reach.
+func sayNowhereElse(h *intent.Host, all []offered, reach string, out *output) {
+	whom := ""
+	if reach != "" {
+		whom = " by callers that reach only the networks " + reach
+	}
+	for _, o := range all {
+		if o.Drained && !o.Leaving && len(o.Remote) > 0 {
+			c := h.Owners[0].Ancestor("organizations").Child("clusters", o.Cluster)
+			out.say(c, no(reasonNowhereElse, "labels", "Host %q can be called in no other cluster%s, and is called here on.", h.Host, whom))
+		}
+	}
 }
 
 // undrained leaves out the sets with nothing but drained clusters, so that the others have their shares. Where nothing else was chosen,

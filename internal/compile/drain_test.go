@@ -41,7 +41,9 @@ func TestEvacuated(t *testing.T) {
 			}
 			out := new(output)
 			var leaving []string
-			for _, o := range evacuated(h, tc.offers, out) {
+			all := evacuated(h, tc.offers)
+			sayNowhereElse(h, all, "", out)
+			for _, o := range all {
 				if o.Leaving {
 					leaving = append(leaving, o.Cluster)
 				}

@@ -16,6 +16,8 @@ type fronted struct {
 	Kind      string
 	At, Index int
 	Sets      []weighed
+	// Mesh says that the place is called from within the mesh only.
+	Mesh bool
 	// Failover between the clusters, nil when nothing is said.
 	Failover *intent.Failover
 }

@@ -74,6 +74,7 @@ func deriveGateway(r *Reads, unit string, out *output) {
 		s.sayRejected()
 	}
 	s.offer(ok)
+	s.transit(ok)
 }
 
 func (s *scene) say(c resource.Condition) { s.out.say(s.plan.FQN, in(s.cluster.Name, c)) }

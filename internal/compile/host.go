@@ -59,13 +59,13 @@ func deriveHost(r *Reads, host string, out *output) {
 		h.Ports = mergePorts(h.Ports, hostPorts(e))
 		all = append(all, offers[e.FQN]...)
 	}
-	all = evacuated(h, labelled(r, host, all), out)
 	for _, o := range all {
 		h.SubjectAltNames = append(h.SubjectAltNames, o.Identities...)
 	}
 	slices.Sort(h.SubjectAltNames)
 	h.SubjectAltNames = slices.Compact(h.SubjectAltNames)
-	h.Forms = formsOf(h, all)
+	w := &ways{host: h, kind: kind, direct: labelled(r, host, all), out: out}
+	h.Forms = w.forms(r)
 	if kind == kindTCP {
 		sayDNSCapture(r, h, out)
 	}
@@ -113,32 +113,14 @@ func mergePorts(ports, more []intent.HostPort) []intent.HostPort {
 	return ports
 }
 
-// formsOf makes one form for each class of clusters without a gateway of the host, and one for each cluster with one.
-func formsOf(h *intent.Host, all []offered) map[string]*intent.Form {
-	forms := map[string]*intent.Form{intent.ClassForm(""): form(h, all, "", false)}
-	if slices.ContainsFunc(all, func(o offered) bool { return hasNetwork(o.Remote) || hasNetwork(o.Local) }) {
-		forms[intent.ClassForm(networkClass)] = form(h, all, "", true)
-	}
-	for _, o := range all {
-		if _, done := forms[o.Cluster]; !done && len(o.Local) > 0 {
-			forms[o.Cluster] = form(h, all, o.Cluster, hasNetwork(o.Local))
-		}
-	}
-	return forms
-}
-
 func hasNetwork(es []intent.Endpoint) bool { return len(es) > 0 && es[0].Network != "" }
 
-// form is the host as seen by one cluster, or by those that have no gateway of it. Only endpoints that serve all ports
-// are in it: Istio would call the others on a port that nobody asked for.
-func form(h *intent.Host, all []offered, own string, networks bool) *intent.Form {
+// form makes of offers what clusters see. Only endpoints that serve all ports are in it: Istio would call the others on a port that nobody
+// asked for.
+func form(h *intent.Host, offers []offered, networks bool) *intent.Form {
 	f := &intent.Form{}
-	for _, o := range all {
-		es := o.Remote
-		if o.Cluster == own {
-			es = o.Local
-		}
-		for _, e := range es {
+	for _, o := range offers {
+		for _, e := range o.Remote {
 			if !h.Serves(e) {
 				continue
 			}
@@ -149,10 +131,16 @@ func form(h *intent.Host, all []offered, own string, networks bool) *intent.Form
 			if !networks {
 				e.Network = ""
 			}
+			e.Hops = o.Hops
 			f.Endpoints = append(f.Endpoints, e)
 			f.Local = f.Local || e.Local
 		}
+		if o.Hops > 0 {
+			f.Via = append(f.Via, o.Identities...)
+		}
 	}
+	slices.Sort(f.Via)
+	f.Via = slices.Compact(f.Via)
 	slices.SortFunc(f.Endpoints, func(a, b intent.Endpoint) int {
 		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Address, b.Address))
 	})

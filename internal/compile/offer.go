@@ -9,16 +9,21 @@ import (
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // offered is what a gateway in a cluster does for the callers of a host.
 type offered struct {
 	Cluster string
+	// Network from which the addresses can be called, and Reach of the cluster's own callers.
+	Network, Reach string
 	// Drained says that the cluster is, and Leaving that it is to be called no more, because others are there.
 	Drained, Leaving bool
 	// Identities of the pods.
 	Identities []string
+	// Hops are how many gateways lead on, this one included, until one exposes the host: 0 when this one does.
+	Hops int
 	// Local is for callers in the cluster, Remote for all others.
 	Local, Remote []intent.Endpoint
 }
@@ -26,12 +31,22 @@ type offered struct {
 // offer publishes, for each host, how the gateway can be called.
 func (s *scene) offer(configured bool) {
 	for _, e := range s.plan.Exposed {
-		o := offered{Cluster: s.cluster.Name, Drained: s.cluster.Drained, Identities: s.identities()}
+		o := s.offered()
 		if configured && s.serves(e) {
-			o.Local, o.Remote = s.endpoints(e)
+			o.Local, o.Remote = s.endpoints(e.Host, hostPorts(e), s.say)
 		}
 		s.out.put(offerPrefix(e.Host)+string(s.plan.FQN)+"/"+s.cluster.Name, o)
 	}
+}
+
+// offered is what all that the gateway offers has in common.
+func (s *scene) offered() offered {
+	self, _ := s.r.get(intentClusters + s.cluster.Name).(*intent.Cluster)
+	o := offered{Cluster: s.cluster.Name, Network: s.cluster.Declared, Drained: s.cluster.Drained, Identities: s.identities()}
+	if self != nil {
+		o.Reach = self.Reach
+	}
+	return o
 }
 
 // serves says whether a server of the plan is there for an exposed host: one that was refused exposes nothing.
@@ -55,12 +70,12 @@ func (s *scene) identities() []string {
 }
 
 // endpoints of a host: none while no pod is ready, so that callers get an answer at once.
-func (s *scene) endpoints(e exposure) (local, remote []intent.Endpoint) {
+func (s *scene) endpoints(host string, called []intent.HostPort, say func(resource.Condition)) (local, remote []intent.Endpoint) {
 	if s.main == nil || s.main.GetAnnotations()[wellknown.DrainingAnnotation] == "true" || !s.ready() {
 		return nil, nil
 	}
 	ports := map[string]*isthmusv1.Service_Port{}
-	for _, hp := range hostPorts(e) {
+	for _, hp := range called {
 		number := hp.Number
 		if hp.MTLS {
 			number = wellknown.MTLSPort
@@ -68,7 +83,7 @@ func (s *scene) endpoints(e exposure) (local, remote []intent.Endpoint) {
 		p := portOf(s.main, number)
 		if p == nil {
 			if hp.MTLS {
-				s.say(no(reasonNoMTLSPort, "workloadSelector", "Service %q in namespace %q has no port %d: host %q cannot be called from within the mesh.", s.main.GetName(), s.plan.Namespace, number, e.Host))
+				say(no(reasonNoMTLSPort, "workloadSelector", "Service %q in namespace %q has no port %d: host %q cannot be called from within the mesh.", s.main.GetName(), s.plan.Namespace, number, host))
 			}
 			return nil, nil
 		}
@@ -91,7 +106,7 @@ func (s *scene) endpoints(e exposure) (local, remote []intent.Endpoint) {
 		remote = append(remote, at)
 	}
 	if len(remote) == 0 {
-		s.say(no(reasonNoAddress, "workloadSelector", "Service %q in namespace %q has no address that other clusters can call.", s.main.GetName(), s.plan.Namespace))
+		say(no(reasonNoAddress, "workloadSelector", "Service %q in namespace %q has no address that other clusters can call.", s.main.GetName(), s.plan.Namespace))
 	}
 	return local, remote
 }

@@ -43,6 +43,7 @@ const (
 	reasonUnknownPort      = "UnknownPort"
 	reasonNotHTTP2         = "PortNotHTTP2"
 	reasonUnknownCluster   = "UnknownCluster"
+	reasonUnknownNetwork   = "UnknownNetwork"
 	reasonSecretMissing    = "SecretMissing"
 	reasonSecretInvalid    = "SecretInvalid"
 	reasonSecretPending    = "SecretPending"
@@ -69,6 +70,7 @@ const (
 	reasonNoDNSCapture = "NoDNSCapture"
 	reasonRoot         = "RootMismatch"
 	reasonNetwork      = "NetworkMismatch"
+	reasonUnreachable  = "Unreachable"
 	reasonNowhereElse  = NowhereElse
 	reasonRejected     = "ProxyRejected"
 	reasonClientHidden = "ClientAddressHidden"
@@ -98,6 +100,7 @@ func Reasons() []Reason {
 		{Resolved, reasonUnknownService, "The cluster has no such service. Requests are answered with 503 until it exists."},
 		{Resolved, reasonUnknownPort, "The service has no such port, or several ports and none was chosen."},
 		{Resolved, reasonUnknownCluster, "The organization has no cluster with the name. Requests that are sent there are answered with 503 until it has."},
+		{Resolved, reasonUnknownNetwork, "No cluster of the organization says that it is in the network. What is said of the network has no effect until one does."},
 		{Resolved, reasonNotHTTP2, "The port of a service that is asked over gRPC does not say so, and Istio would speak HTTP/1.1 to it. Give the port of the Service a name that begins with grpc, or the appProtocol grpc. Until then every question fails."},
 		{Resolved, reasonSecretMissing, "The Secret does not exist in the gateway's namespace. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer. Where it is that of a client of a provider, requests for the host are answered with 403."},
 		{Resolved, reasonSecretInvalid, "The Secret holds no certificate, key or CA that Envoy takes. The port is not opened for the host until it does, so that the other hosts of the port do not wait for it; calls from within the mesh go on. A service that the gateway asks with the Secret is not asked, as if it did not answer. Where it is that of a client of a provider, requests for the host are answered with 403."},
@@ -121,6 +124,7 @@ func Reasons() []Reason {
 		{Effective, reasonNoDNSCapture, "Calling a TCP host from within the mesh takes an address of its own, which clients only find with Istio's DNS capture. It is not on in the cluster."},
 		{Effective, reasonRoot, "The meshes of two clusters have different root certificates, so that calls between them are refused. Give both an issuer below one root."},
 		{Effective, reasonNetwork, "The cluster's network is not the one that its Istio says (label topology.istio.io/network of istio-system). The network is left out of generated objects."},
+		{Effective, reasonUnreachable, "The organization's networkReachability keeps some clusters from every gateway of the host. Calls of the host are answered with 503 there, and everywhere else it is called."},
 		{Effective, reasonNowhereElse, "The cluster is drained, and the host is exposed by no other one that can be called. Callers go on calling it here; expose it in another cluster first."},
 		{Effective, reasonRejected, "Envoy refuses the configuration, in its own words, and goes on with what it took last. It takes or refuses a port as a whole: until this is mended, changes of its other hosts have no effect either."},
 		{Effective, reasonClientHidden, "The gateway's Service hands connections from one node to another, which puts the node's address in the place of the client's: clients behind one node are counted as one, and an address is never met. Set externalTrafficPolicy: Local on the Service, or tell Istio how many proxies stand in front (numTrustedProxies)."},

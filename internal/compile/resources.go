@@ -14,7 +14,6 @@ import (
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
-	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
 )
@@ -109,7 +108,7 @@ type cluster struct {
 	ForwardedClients bool
 	// Network is empty unless Istio and the resource agree on it.
 	Network string
-	// Declared is the network that the resource says.
+	// Declared is the network that the resource says: it is where the addresses of gateways can be called from.
 	Declared string
 	Labels   map[string]string
 	// Drained clusters are called no more, as long as others are there.
@@ -142,20 +141,12 @@ func deriveCluster(r *Reads, fqn resource.FQN, spec *tsbv2.Cluster, out *output)
 			out.say(fqn, no(reasonNetwork, "network", "Istio's network in the cluster is %q, not %q.", mesh.GetNetwork(), n))
 		}
 	}
-	class := ""
-	if c.Network != "" {
-		class = networkClass
-	}
 	out.put(clustersPrefix+c.Name, c)
 	out.put(clusterNamesPrefix+c.Name, c.Organization)
 	if c.Known {
 		out.put(trustPrefix+c.Name, trust{c.Organization, c.TrustDomain})
 	}
-	out.put(intentClusters+c.Name, &intent.Cluster{Name: c.Name, Class: class})
 }
-
-// networkClass is the class of clusters whose Istio knows networks: only to them endpoints may name one.
-const networkClass = "network"
 
 func locality(region, zone, subzone string) string {
 	switch {
@@ -239,7 +230,7 @@ func untranslated(spec proto.Message) []string {
 		add("isolationBoundary", s.GetIsolationBoundary() != "")
 		add("profiles", len(s.GetProfiles()) > 0)
 	case *tsbv2.WorkspaceSetting, *tsbv2.OrganizationSetting:
-		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting", "failoverSettings", "regionalFailover")
+		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting", "failoverSettings", "regionalFailover", "networkSettings")
 		add("failoverSettings.automaticLoadBalancing", s.(failoverSetting).GetFailoverSettings().GetAutomaticLoadBalancing() != nil)
 	case *tsbv2.TenantSetting:
 		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting")

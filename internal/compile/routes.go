@@ -67,7 +67,7 @@ func addRoutes(p *plan, host int, s *server, name string, ports []uint32, out *o
 // lead is where a target of a server leads to. What it refers to is noted in the plan with the place where it stands.
 func (p *plan) lead(s *server, t *target, at destinationRef) []intent.Share {
 	if t.front {
-		f := fronted{Field: t.field, Host: s.host, Kind: at.Kind, At: at.Host, Index: at.Index, Sets: sets(t), Failover: serverFailover(s.failover)}
+		f := fronted{Field: t.field, Host: s.host, Kind: at.Kind, At: at.Host, Index: at.Index, Sets: sets(t), Mesh: s.port == 0, Failover: serverFailover(s.failover)}
 		p.Fronts = append(p.Fronts, f)
 		return f.shares(s.port)
 	}

@@ -119,6 +119,7 @@ func securityProbes() [][][]edit {
 		}
 		return []edit{testResource(securitySettingKind, owner.Child("settings", "s0"), s)}
 	}
+	third := testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", "c3"), &tsbv2.Cluster{})
 	gone := func(key store.Key) []edit { return []edit{{key, nil}} }
 	return [][][]edit{
 		{domain(testDomain), grouped(second, "", "*/b"), grouped(second, "organizations/o/securitydomains/e", "*/b"), grouped(second, testDomain, "*/b"), domain("")},
@@ -127,6 +128,17 @@ func securityProbes() [][][]edit {
 		{grouped(before, "", "*/a*"), grouped(before, "", "*/a"), gone(store.ResourceKey(before))},
 		{setting(testOrg, "OrganizationSetting"), setting(tenant, "TenantSetting"), setting(group, ""), gone(store.ResourceKey(group.Child("settings", "s0"))), gone(store.ResourceKey(testOrg.Child("settings", "s0"))), gone(store.ResourceKey(tenant.Child("settings", "s0")))},
 		{gone(store.FactKey("c1", "workload/a/gw"))},
+		{
+			append(goodFacts("c3"), testResource(securitySettingKind, group.Child("settings", "s1"), &securityv2.SecuritySetting{
+				Authorization: &securityv2.AuthorizationSettings{Mode: securityv2.AuthorizationSettings_NAMESPACE},
+			})),
+			{third}, {{store.FactKey("c3", "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{TrustDomain: "other"}}}}},
+			{{third.key, nil}},
+		},
+		{
+			append(setting(group, ""), edit{store.ResourceKey(workspace.Child("settings", "s1")), nil}, edit{store.FactKey("c3", "mesh//"), nil}),
+			{third}, goodFacts("c3"), {{third.key, nil}}, gone(store.ResourceKey(group.Child("settings", "s0"))),
+		},
 		{gone(store.FactKey("c1", "namespace//b")), gone(store.FactKey("c2", "mesh//"))},
 		{gone(store.ResourceKey(group)), gone(store.ResourceKey(workspace.Child("settings", "s1")))},
 		{{{store.FactKey("c2", "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{TrustDomain: "other"}}}}}},

@@ -95,7 +95,7 @@ func drawnTenant(part string) edit {
 
 func drawCluster(t *rapid.T) edit {
 	return testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", one(t, "cluster", "c1", "c2")),
-		&tsbv2.Cluster{Network: one(t, "network", "", "n1"), Labels: map[string]string{"zone": one(t, "zone", "x", "y"), resource.DrainedLabel: one(t, "drained", "", "true")}, TrustDomain: one(t, "domain", "", "td")})
+		&tsbv2.Cluster{Network: one(t, "network", "", "n1", "n2"), Labels: map[string]string{"zone": one(t, "zone", "x", "y"), resource.DrainedLabel: one(t, "drained", "", "true")}, TrustDomain: one(t, "domain", "", "td")})
 }
 
 func drawPatterns(t *rapid.T) *typesv2.NamespaceSelector {
@@ -130,7 +130,9 @@ func drawGroup(t *rapid.T) edit {
 func drawSetting(t *rapid.T) edit {
 	settings := &typesv2.FailoverSettings{FailoverPriority: []string{one(t, "priority", "p1", "p2")}}
 	if one(t, "organization", true, false, false) {
-		return testResource("api.tsb.tetrate.io/v2/OrganizationSetting", testOrg.Child("settings", one(t, "setting", "s1", "s2")), &tsbv2.OrganizationSetting{FailoverSettings: settings})
+		return testResource("api.tsb.tetrate.io/v2/OrganizationSetting", testOrg.Child("settings", one(t, "setting", "s1", "s2")), &tsbv2.OrganizationSetting{
+			FailoverSettings: one(t, "order", settings, nil), NetworkSettings: drawNetworks(t),
+		})
 	}
 	fqn := workspaceFQN(t).Child("settings", one(t, "setting", "s1", "s2"))
 	return testResource("api.tsb.tetrate.io/v2/WorkspaceSetting", fqn, &tsbv2.WorkspaceSetting{FailoverSettings: settings})
@@ -326,7 +328,7 @@ func probes() [][][]edit {
 	root := func(cluster, sum string) []edit {
 		return []edit{{store.FactKey(cluster, "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{RootSha256: sum}}}}}
 	}
-	return append(slices.Concat(egressProbes(), frontProbes(), securityProbes()), [][][]edit{
+	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), securityProbes()), [][][]edit{
 		{root("c1", "x"), root("c2", "y"), root("c1", "y")},
 		{{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}}},
 		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{

@@ -34,8 +34,10 @@ type GatewayKey struct {
 // Cluster is one that has a bundle.
 type Cluster struct {
 	Name string
-	// Class is the same for clusters that see remote endpoints in the same way.
-	Class string
+	// Networks says that its Istio knows networks: only to such clusters endpoints may name one.
+	Networks bool
+	// Reach is the same for clusters that can call the same networks; empty for those that can call all.
+	Reach string
 }
 
 // Gateway is the configuration of the pods of one gateway in one cluster.
@@ -230,24 +232,27 @@ type Host struct {
 	// SubjectAltNames are the identities of its gateways, sorted.
 	SubjectAltNames []string
 	Failover        Failover
-	// Forms by the cluster or, with the prefix "class:", by the class of clusters that see it in that way. A cluster's own form
-	// comes before that of its class.
-	Forms map[string]*Form
+	// Forms of the host: at least the one of FormKey{}.
+	Forms map[FormKey]*Form
 }
 
-// ClassForm is the key of the form that clusters of a class see.
-func ClassForm(class string) string { return "class:" + class }
+// FormKey says who sees a host in a form: the cluster Own, because it has gateways of the host, or else all clusters that agree in the
+// other fields.
+type FormKey struct {
+	Own      string
+	Networks bool
+	Reach    string
+}
 
-// FormFor is the form of the host that a cluster sees.
-func (h *Host) FormFor(c *Cluster) (key string, form *Form) {
-	if f, ok := h.Forms[c.Name]; ok {
-		return c.Name, f
+// FormFor is the form of the host that a cluster sees. Where nothing about the host is particular to what the cluster can reach, or to networks,
+// there is no form for that.
+func (h *Host) FormFor(c *Cluster) (FormKey, *Form) {
+	for _, key := range [...]FormKey{{Own: c.Name}, {Networks: c.Networks, Reach: c.Reach}, {Reach: c.Reach}, {Networks: c.Networks}} {
+		if f, ok := h.Forms[key]; ok {
+			return key, f
+		}
 	}
-	key = ClassForm(c.Class)
-	if _, ok := h.Forms[key]; !ok {
-		key = ClassForm("") // nothing about the host is particular to the class
-	}
-	return key, h.Forms[key]
+	return FormKey{}, h.Forms[FormKey{}]
 }
 
 // HostPort is a port that callers use.
@@ -281,6 +286,8 @@ type Form struct {
 	Local bool
 	// Leaving are addresses of endpoints that answer and are to be called no more, sorted.
 	Leaving []string
+	// Via are the identities of gateways among the endpoints that only lead on to those of the host, sorted.
+	Via []string
 }
 
 // Endpoint is a gateway that serves a host.
@@ -295,6 +302,8 @@ type Endpoint struct {
 	// Service is the gateway's Service, "<name>.<namespace>.svc.cluster.local".
 	Service string
 	Local   bool
+	// Hops are how many gateways lead on to the one that exposes the host: 0 for that itself.
+	Hops int
 	// Labels that the Service wants on its endpoints.
 	Labels map[string]string
 }

@@ -9,7 +9,7 @@ func CountTyped(d intent.Delta) int {
 		n += m.out
 	}
 	for _, m := range renderAll(d.Hosts, func(_ *encoder, _ string, h *intent.Host) int {
-		return len(renderForm(h, h.Forms[intent.ClassForm("")], dressOf(h)))
+		return len(renderForm(h, h.Forms[intent.FormKey{}], dressOf(h)))
 	}) {
 		n += m.out
 	}

@@ -3,6 +3,7 @@ package istio
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,7 +60,7 @@ func serviceEntry(h *intent.Host, f *intent.Form) *networking.ServiceEntry {
 	for _, p := range h.Ports {
 		se.Ports = append(se.Ports, &networking.ServicePort{Name: p.Name, Number: p.Number, Protocol: string(p.Protocol)})
 		if p.MTLS {
-			se.SubjectAltNames = h.SubjectAltNames
+			se.SubjectAltNames = accepted(h, f)
 		}
 	}
 	for i := range f.Endpoints {
@@ -74,10 +75,20 @@ func serviceEntry(h *intent.Host, f *intent.Form) *networking.ServiceEntry {
 	return se
 }
 
+// accepted are the identities that callers take for the host: those of its gateways, and of gateways on the way.
+func accepted(h *intent.Host, f *intent.Form) []string {
+	if len(f.Via) == 0 {
+		return h.SubjectAltNames
+	}
+	all := slices.Concat(h.SubjectAltNames, f.Via)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 func endpointLabels(h *intent.Host, e *intent.Endpoint) map[string]string {
 	labels := map[string]string{
 		intent.ClusterLabel:          e.Cluster,
-		"xcp.tetrate.io/hops":        "0",
+		"xcp.tetrate.io/hops":        strconv.Itoa(e.Hops),
 		"xcp.tetrate.io/serviceType": "remoteGateway",
 	}
 	if e.Local {

@@ -28,7 +28,7 @@ type bundle struct {
 // host is a global host with its objects, by form.
 type host struct {
 	intent *intent.Host
-	forms  map[string][]*Object
+	forms  map[intent.FormKey][]*Object
 }
 
 // New makes a Renderer without clusters.
@@ -191,7 +191,7 @@ func (r *Renderer) securityObjects(e *encoder, key intent.GatewayKey, s *intent.
 
 // hostObjects are those of a global host.
 func (r *Renderer) hostObjects(e *encoder, name string, in *intent.Host) *host {
-	old, now := r.hosts[name], &host{intent: in, forms: map[string][]*Object{}}
+	old, now := r.hosts[name], &host{intent: in, forms: map[intent.FormKey][]*Object{}}
 	dress := dressOf(in)
 	for key, f := range in.Forms {
 		var before []*Object

@@ -53,6 +53,8 @@ func checkSpec(r *Resource) []Problem {
 		c.selector(spec.GetNamespaceSelector(), "spec.namespaceSelector")
 	case *tsbv2.Cluster:
 		c.cluster(spec)
+	case *tsbv2.OrganizationSetting:
+		c.networks(spec.GetNetworkSettings())
 	case *gatewayv2.Group:
 		c.selector(spec.GetNamespaceSelector(), "spec.namespaceSelector")
 	case *gatewayv2.IngressGateway:

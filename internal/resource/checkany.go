@@ -1,7 +1,9 @@
 package resource
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -162,5 +164,33 @@ func (c *checker) cluster(s *tsbv2.Cluster) {
 			c.at("spec.serviceAccount.keys["+itoa(i)+"].id", "%q is there twice", k.GetId())
 		}
 		seen[k.GetId()] = true
+	}
+}
+
+// Networks are those of a list with commas.
+func Networks(list string) []string {
+	if strings.TrimSpace(list) == "" {
+		return nil
+	}
+	names := strings.Split(list, ",")
+	for i, n := range names {
+		names[i] = strings.TrimSpace(n)
+	}
+	return names
+}
+
+// networks checks what an organization says of networks: from which one which others can be reached.
+func (c *checker) networks(s *tsbv2.NetworkSettings) {
+	const path = "spec.networkSettings.networkReachability"
+	for _, from := range slices.Sorted(maps.Keys(s.GetNetworkReachability())) {
+		at := path + `["` + from + `"]`
+		if from == "" || !labelValue.MatchString(from) {
+			c.at(at, "%q is not the name of a network: it has to be a label value of Kubernetes", from)
+		}
+		for _, to := range Networks(s.GetNetworkReachability()[from]) {
+			if to == "" || !labelValue.MatchString(to) {
+				c.at(at, "%q is not the name of a network: it has to be a list of label values of Kubernetes with commas between them", to)
+			}
+		}
 	}
 }

@@ -281,7 +281,7 @@ func notOK(cs []resource.Condition, kind string) []resource.Condition {
 func split(cs []resource.Condition) (quiet, notes []resource.Condition) {
 	for _, c := range cs {
 		switch c.Reason {
-		case "NotGlobal", "NoDNSCapture", "AmbiguousService", "NetworkMismatch":
+		case "NotGlobal", "NoDNSCapture", "AmbiguousService", "NetworkMismatch", "Unreachable":
 			notes = append(notes, c)
 		default:
 			quiet = append(quiet, c)
