@@ -67,6 +67,8 @@ func deriveResource(r *Reads, unit string, out *output) {
 		if spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
 			out.say(fqn, no(reasonNotTranslated, "configMode", "The field configMode is not translated: Istio objects of DIRECT mode are not taken yet."))
 		}
+	case *securityv2.ServiceSecuritySetting:
+		out.put(securedServicePrefix(fqn.Parent(), spec.GetService())+string(fqn), fqn)
 	case gatewaySpec:
 		indexGateway(r, fqn, spec, out)
 		indexEgress(fqn, spec, out)

@@ -12,7 +12,7 @@ import (
 
 const intentSecurity = "u/intent/security/"
 
-// securedLayer looks at what is protected in one cluster: its namespaces and the gateways in them.
+// securedLayer looks at what is protected in one cluster: its namespaces and the gateways in them, or a service.
 func securedLayer() *layer {
 	return &layer{
 		name: "secured",
@@ -39,25 +39,73 @@ func deriveSecured(r *Reads, unit string, out *output) {
 		Key:       intent.GatewayKey{Cluster: cluster, FQN: p.FQN},
 		Workspace: p.Workspace.Name(), Owners: p.Owners, Metadata: p.Metadata,
 	}
+	if p.Service != "" {
+		if pods := p.service(r, cluster, out); pods != nil {
+			made.Pods = []intent.SecuredPods{*pods}
+		}
+	} else {
+		made.Pods = p.namespaces(r, cluster)
+	}
+	if len(made.Pods) > 0 {
+		out.put(intentSecurity+unit, made)
+	}
+}
+
+// namespaces are all that is protected in a cluster.
+func (p *protection) namespaces(r *Reads, cluster string) []intent.SecuredPods {
+	var all []intent.SecuredPods
 	for _, ns := range p.Scope.namespaces(r, cluster) {
-		f, _ := r.get(string(store.FactKey(cluster, "namespace//"+ns))).(*isthmusv1.Fact)
-		if f == nil || f.GetNamespace().GetTerminating() {
+		if !remains(r, cluster, ns) {
 			continue
 		}
 		if p.Scope.Index == "" && ownerOf(r, securityScope(p.Workspace), cluster, ns) != "" {
 			continue // of a group, which has what the workspace says too
 		}
-		n := intent.SecuredNamespace{Namespace: ns, MTLS: p.MTLS, Access: p.accessIn(r, ns)}
+		n := intent.SecuredPods{Namespace: ns, MTLS: p.MTLS, Access: p.accessIn(r, ns)}
+		if n.Access != nil && n.Access.Anybody && len(n.Access.Except) == 0 {
+			n.Access = nil // as if nothing was said
+		}
 		if n.Access != nil {
 			n.Gateways = gatewaysIn(r, cluster, ns)
 		}
 		if n.MTLS != "" || n.Access != nil {
-			made.Namespaces = append(made.Namespaces, n)
+			all = append(all, n)
 		}
 	}
-	if len(made.Namespaces) > 0 {
-		out.put(intentSecurity+unit, made)
+	return all
+}
+
+// remains says whether a namespace is there, and not about to go.
+func remains(r *Reads, cluster, namespace string) bool {
+	f, _ := r.get(string(store.FactKey(cluster, "namespace//"+namespace))).(*isthmusv1.Fact)
+	return f != nil && !f.GetNamespace().GetTerminating()
+}
+
+// service is what is protected of one in a cluster, nil while that is nothing.
+func (p *protection) service(r *Reads, cluster string, out *output) *intent.SecuredPods {
+	if !owns(r, p.Workspace, cluster, p.Namespace) || ownerOf(r, p.Scope.Index, cluster, p.Namespace) != p.Scope.FQN || !remains(r, cluster, p.Namespace) {
+		return nil
 	}
+	say := func(reason, format string) {
+		out.say(p.FQN, in(cluster, no(reason, "service", format, p.Service, p.Namespace)))
+	}
+	f, _ := r.get(string(store.FactKey(cluster, "service/"+p.Namespace+"/"+p.Service))).(*isthmusv1.Fact)
+	selector := f.GetService().GetSelector()
+	switch {
+	case f == nil:
+		say(reasonUnknownService, "Service %q does not exist in namespace %q.")
+		return nil
+	case len(selector) == 0:
+		say(reasonNoEffect, "Service %q in namespace %q selects no pods that could be protected.")
+		return nil
+	}
+	for _, v := range r.prefix(string(store.FactKey(cluster, "workload/"+p.Namespace+"/"))) {
+		if f, ok := v.(*isthmusv1.Fact); ok && subset(selector, f.GetWorkload().GetLabels()) {
+			say(reasonNoEffect, "Service %q in namespace %q selects pods of a gateway, which let in whom their own configuration does.")
+			return nil
+		}
+	}
+	return &intent.SecuredPods{Namespace: p.Namespace, Service: p.Service, Selector: selector, MTLS: p.MTLS, Access: p.accessIn(r, p.Namespace)}
 }
 
 // gatewaysIn are the gateways of a namespace. Edges tell of all that Istio takes for one.
@@ -77,9 +125,9 @@ func gatewaysIn(r *Reads, cluster, namespace string) []intent.GatewayPods {
 	return all
 }
 
-// accessIn is who may call the services of one namespace, nil for everybody.
+// accessIn is who may call the services of one namespace, nil when nothing is said.
 func (p *protection) accessIn(r *Reads, namespace string) *intent.Access {
-	if p.Access == nil || len(p.Access.Admit)+len(p.Access.Except) == 0 {
+	if p.Access == nil {
 		return nil
 	}
 	out := &intent.Access{Anybody: len(p.Access.Admit) == 0, Except: sorted(slices.Clone(p.Access.Except))}

@@ -18,10 +18,12 @@ import (
 // securityScope is that of the security groups of a workspace.
 func securityScope(workspace resource.FQN) string { return "u/securitygroups/" + string(workspace) }
 
-// protection is how the services of a security group are protected, or those of a workspace that are in no group: before
-// any cluster was looked at. It is shared by the clusters and never changes.
+// protection is how the services of a security group are protected, one of them, or those of a workspace that are in no group:
+// before any cluster was looked at. It is shared by the clusters and never changes.
 type protection struct {
 	FQN, Workspace resource.FQN
+	// Namespace and Service are set where it is about one service.
+	Namespace, Service string
 	// Owners are the settings that say so, the nearest one first.
 	Owners   []resource.FQN
 	Metadata intent.Metadata
@@ -85,6 +87,8 @@ func levelOf(res *resource.Resource) *level {
 	switch spec := res.Spec.(type) {
 	case *securityv2.SecuritySetting:
 		return &level{FQN: res.FQN, Setting: spec}
+	case *securityv2.ServiceSecuritySetting:
+		return &level{FQN: res.FQN, Field: "settings.", Setting: spec.GetSettings()}
 	case defaults:
 		if s := spec.GetDefaultSecuritySetting(); s != nil {
 			return &level{FQN: res.FQN, Field: "defaultSecuritySetting.", Setting: s}
@@ -111,7 +115,7 @@ func securityLayer() *layer {
 		name: "security",
 		unitOf: func(key string) string {
 			switch fqn := store.Key(key).FQN(); fqn.Plural() {
-			case "securitygroups", "workspaces", "settings":
+			case "securitygroups", "workspaces", "settings", "servicesettings":
 				return string(fqn)
 			}
 			return ""
@@ -125,12 +129,15 @@ func securePrefix(cluster string) string { return "u/secure/" + cluster + "/" }
 
 func deriveSecurity(r *Reads, unit string, out *output) {
 	fqn := resource.FQN(unit)
-	if fqn.Plural() == "settings" {
-		saySetting(r, fqn, out)
+	if strings.HasSuffix(fqn.Plural(), "settings") && !saySetting(r, fqn, out) || fqn.Plural() == "settings" {
 		return
 	}
 	p := protectionOf(r, fqn)
 	if p == nil {
+		return
+	}
+	if p.Service != "" && !slices.ContainsFunc(p.Scope.Patterns, func(q pattern) bool { return matchName(q.Namespace, p.Namespace) }) {
+		out.say(fqn, no(reasonNamespaceForeign, "service", "Namespace %q is not selected by group %q.", p.Namespace, p.Scope.FQN))
 		return
 	}
 	for key, v := range r.prefix(clusterNamesPrefix) {
@@ -144,39 +151,70 @@ func deriveSecurity(r *Reads, unit string, out *output) {
 // protectionOf is nil when nothing is demanded of callers.
 func protectionOf(r *Reads, fqn resource.FQN) *protection {
 	workspace, _ := specOf(r, fqn.Ancestor("workspaces")).(*tsbv2.Workspace)
-	group, _ := specOf(r, fqn).(*securityv2.Group)
-	isGroup := fqn.Plural() == "securitygroups"
-	if workspace == nil || isGroup && (group == nil || group.GetConfigMode() == typesv2.ConfigMode_DIRECT) {
+	p := &protection{FQN: fqn, Workspace: fqn.Ancestor("workspaces")}
+	owners := []resource.FQN{fqn.Ancestor("organizations"), fqn.Ancestor("tenants"), p.Workspace}
+	if group := fqn.Ancestor("securitygroups"); group != "" {
+		spec, _ := specOf(r, group).(*securityv2.Group)
+		if spec == nil || spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
+			return nil
+		}
+		owners = append(owners, group)
+	}
+	if workspace == nil {
 		return nil
 	}
-	p := &protection{FQN: fqn, Workspace: fqn.Ancestor("workspaces"), Scope: scopeOf(r, fqn)}
+	p.Scope = scopeOf(r, owners[len(owners)-1])
 	// What is held are the demands that no setting further down can take back.
 	var held, own demands
 	var wanted []proto.Message
-	owners := []resource.FQN{fqn.Ancestor("organizations"), fqn.Ancestor("tenants"), p.Workspace}
-	if isGroup {
-		owners = append(owners, fqn)
-	}
-	for _, owner := range owners {
-		wanted = append(wanted, specOf(r, owner))
-		l := levelAt(r, owner)
-		if l == nil {
-			continue
-		}
+	add := func(l *level) (said demands) {
 		p.Owners = append([]resource.FQN{l.FQN}, p.Owners...)
 		wanted = append(wanted, l.Setting)
-		said := p.demandsOf(r, l)
+		said = p.demandsOf(r, l)
 		own.MTLS = cmp.Or(said.MTLS, own.MTLS)
 		own.Access = cmp.Or(said.Access, own.Access)
 		if l.Setting.GetPropagationStrategy() == securityv2.SecuritySetting_STRICTER {
 			held, own = held.and(own), demands{}
 		}
+		return said
+	}
+	for _, owner := range owners {
+		wanted = append(wanted, specOf(r, owner))
+		if l := levelAt(r, owner); l != nil {
+			add(l)
+		}
+	}
+	if service, _ := specOf(r, fqn).(*securityv2.ServiceSecuritySetting); service != nil {
+		wanted = append(wanted, service)
+		p.aim(service.GetService())
+		said := add(&level{FQN: fqn, Setting: service.GetSettings()})
+		p.demands = held.and(own).where(said)
+	} else {
+		p.demands = held.and(own)
 	}
 	p.Metadata = mergeMetadata(wanted...)
-	if p.demands = held.and(own); p.MTLS == "" && p.Access == nil {
+	if p.MTLS == "" && p.Access == nil {
 		return nil
 	}
 	return p
+}
+
+// aim makes a protection one of a service, "<namespace>/<service>.<namespace>.svc.cluster.local".
+func (p *protection) aim(service string) {
+	namespace, host, _ := strings.Cut(service, "/")
+	p.Namespace = namespace
+	p.Service, _, _ = strings.Cut(host, ".")
+}
+
+// where leaves the demands out about which others say nothing: those of a service that it shares with its namespace.
+func (d demands) where(others demands) demands {
+	if others.MTLS == "" {
+		d.MTLS = ""
+	}
+	if others.Access == nil {
+		d.Access = nil
+	}
+	return d
 }
 
 // demandsOf is what a setting demands of those who call the services of the scope.
@@ -230,7 +268,7 @@ func (p *protection) ruled(r *Reads, rules *securityv2.AuthorizationSettings_Rul
 	if rules.GetDenyAll() || len(rules.GetAllow()) > 0 {
 		var m admission
 		for _, rule := range rules.GetAllow() {
-			if isAbout(r, rule.GetTo().GetFqn(), p.FQN) {
+			if isAbout(r, rule.GetTo().GetFqn(), p.Scope.FQN) {
 				m.Names = append(m.Names, identitiesOf(r, rule.GetFrom().GetFqn())...)
 			}
 		}
@@ -238,7 +276,7 @@ func (p *protection) ruled(r *Reads, rules *securityv2.AuthorizationSettings_Rul
 		out.Admit = []admission{m}
 	}
 	for _, rule := range rules.GetDeny() {
-		if isAbout(r, rule.GetTo().GetFqn(), p.FQN) {
+		if isAbout(r, rule.GetTo().GetFqn(), p.Scope.FQN) {
 			out.Except = append(out.Except, identitiesOf(r, rule.GetFrom().GetFqn())...)
 		}
 	}
@@ -268,20 +306,20 @@ func closing(s *securityv2.SecuritySetting) []string {
 	return fields
 }
 
-// saySetting says what a setting of security cannot do, wherever it stands.
-func saySetting(r *Reads, fqn resource.FQN, out *output) {
+// saySetting says what a setting of security cannot do, wherever it stands. False means that it does nothing at all.
+func saySetting(r *Reads, fqn resource.FQN, out *output) bool {
 	res, _ := r.get(string(store.ResourceKey(fqn))).(*resource.Resource)
 	l := levelOf(res)
 	if l == nil {
-		return
+		return false
 	}
 	if group, _ := specOf(r, fqn.Parent()).(*securityv2.Group); group.GetConfigMode() == typesv2.ConfigMode_DIRECT {
 		out.say(fqn, no(reasonDirectGroup, "", "Group %q is in DIRECT mode.", fqn.Parent()))
-		return
+		return false
 	}
-	if first := levelAt(r, fqn.Parent()); first != nil && first.FQN != fqn {
-		out.say(fqn, no(reasonNoEffect, strings.TrimSuffix(l.Field, "."), "One setting of security holds, and that of %q comes first.", first.FQN))
-		return
+	if first := firstBeside(r, res); first != fqn {
+		out.say(fqn, no(reasonNoEffect, strings.TrimSuffix(l.Field, "."), "One setting of security holds, and that of %q comes first.", first))
+		return false
 	}
 	for _, field := range closing(l.Setting) {
 		out.say(fqn, no(reasonNotTranslated, l.Field+field, "The field %s is not translated; services let nobody in, because they would let in too many.", l.Field+field))
@@ -294,6 +332,25 @@ func saySetting(r *Reads, fqn resource.FQN, out *output) {
 	}
 	sayRules(r, l, "allow", a.GetRules().GetAllow(), out)
 	sayRules(r, l, "deny", a.GetRules().GetDeny(), out)
+	return true
+}
+
+// firstBeside is the setting that holds of those about the same.
+func firstBeside(r *Reads, res *resource.Resource) resource.FQN {
+	if s, ok := res.Spec.(*securityv2.ServiceSecuritySetting); ok {
+		for _, v := range r.prefix(securedServicePrefix(res.FQN.Parent(), s.GetService())) {
+			return v.(resource.FQN)
+		}
+	}
+	if l := levelAt(r, res.FQN.Parent()); l != nil {
+		return l.FQN
+	}
+	return res.FQN
+}
+
+// securedServicePrefix is where the settings of one service of a group are.
+func securedServicePrefix(group resource.FQN, service string) string {
+	return "u/securedservice/" + string(group) + "/" + service + "/"
 }
 
 func sayRules(r *Reads, l *level, list string, rules []*securityv2.AuthorizationSettings_Rule, out *output) {

@@ -14,6 +14,7 @@ import (
 const (
 	securityKind        = "security.tsb.tetrate.io/v2/Group"
 	securitySettingKind = "security.tsb.tetrate.io/v2/SecuritySetting"
+	serviceSettingKind  = "security.tsb.tetrate.io/v2/ServiceSecuritySetting"
 
 	testDomain = "organizations/o/securitydomains/d"
 )
@@ -23,7 +24,12 @@ func securityFQN(t *rapid.T) resource.FQN {
 }
 
 func drawSecurity(t *rapid.T) edit {
-	switch one(t, "part", "group", "setting", "setting", "default") {
+	switch one(t, "part", "group", "setting", "setting", "service", "default") {
+	case "service":
+		ns := one(t, "in", "a", "b")
+		return testResource(serviceSettingKind, securityFQN(t).Child("servicesettings", one(t, "setting", "s1", "s2")), &securityv2.ServiceSecuritySetting{
+			Service: ns + "/" + one(t, "service", "svc", "svc", "gw") + "." + ns + ".svc.cluster.local", Settings: drawProtection(t),
+		})
 	case "group":
 		return testResource(securityKind, securityFQN(t), &securityv2.Group{
 			NamespaceSelector: drawPatterns(t), ConfigGenerationMetadata: drawMetadata(t), SecurityDomain: one(t, "domain", "", "", testDomain),
@@ -87,9 +93,14 @@ func goodSecurity(workspace resource.FQN) []edit {
 		testResource("api.tsb.tetrate.io/v2/WorkspaceSetting", workspace.Child("settings", "s1"), &tsbv2.WorkspaceSetting{
 			DefaultSecuritySetting: rules(rule(group, workspace), rule(testDomain, workspace)),
 		}),
+		testResource(serviceSettingKind, group.Child("servicesettings", "s1"), &securityv2.ServiceSecuritySetting{
+			Service: "a/svc.a.svc.cluster.local", Settings: rules(rule(workspace, workspace)),
+		}),
+		{store.ResourceKey(group.Child("servicesettings", "s2")), nil},
 		{store.ResourceKey(group.Child("settings", "s2")), nil},
 		{store.ResourceKey(workspace.Child("settings", "s2")), nil},
 		{store.ResourceKey(workspace.Child("securitygroups", "s2")), nil},
+		{store.ResourceKey(workspace.Child("securitygroups", "s0")), nil},
 	}
 	for _, owner := range []resource.FQN{testOrg, workspace.Parent()} {
 		edits = append(edits, edit{store.ResourceKey(owner.Child("settings", "s1")), nil}, edit{store.ResourceKey(owner.Child("settings", "s2")), nil})
@@ -120,6 +131,14 @@ func securityProbes() [][][]edit {
 		return []edit{testResource(securitySettingKind, owner.Child("settings", "s0"), s)}
 	}
 	third := testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", "c3"), &tsbv2.Cluster{})
+	service := func(selector map[string]string) []edit {
+		return []edit{{store.FactKey("c1", "service/a/svc"), &isthmusv1.Fact{Id: "service/a/svc", Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{Namespace: "a", Name: "svc", Selector: selector}}}}}
+	}
+	serviceSetting := func(name string) []edit {
+		return []edit{testResource(serviceSettingKind, group.Child("servicesettings", name), &securityv2.ServiceSecuritySetting{
+			Service: "a/svc.a.svc.cluster.local", Settings: &securityv2.SecuritySetting{Authentication: securityv2.SecuritySetting_REQUIRED},
+		})}
+	}
 	gone := func(key store.Key) []edit { return []edit{{key, nil}} }
 	return [][][]edit{
 		{domain(testDomain), grouped(second, "", "*/b"), grouped(second, "organizations/o/securitydomains/e", "*/b"), grouped(second, testDomain, "*/b"), domain("")},
@@ -139,6 +158,8 @@ func securityProbes() [][][]edit {
 			append(setting(group, ""), edit{store.ResourceKey(workspace.Child("settings", "s1")), nil}, edit{store.FactKey("c3", "mesh//"), nil}),
 			{third}, goodFacts("c3"), {{third.key, nil}}, gone(store.ResourceKey(group.Child("settings", "s0"))),
 		},
+		{service(map[string]string{"app": "x"}), gone(store.FactKey("c1", "workload/a/gw")), service(nil), gone(store.FactKey("c1", "service/a/svc"))},
+		{serviceSetting("s0"), gone(store.ResourceKey(group.Child("servicesettings", "s0"))), grouped(before, "", "*/a")},
 		{gone(store.FactKey("c1", "namespace//b")), gone(store.FactKey("c2", "mesh//"))},
 		{gone(store.ResourceKey(group)), gone(store.ResourceKey(workspace.Child("settings", "s1")))},
 		{{{store.FactKey("c2", "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{TrustDomain: "other"}}}}}},

@@ -196,7 +196,7 @@ func drawFact(t *rapid.T) edit {
 		return fact(&isthmusv1.Fact{Id: "namespace//" + ns, Fact: &isthmusv1.Fact_Namespace{Namespace: &isthmusv1.Namespace{Name: ns, Terminating: one(t, "terminating", true, false, false)}}})
 	case "service":
 		return fact(&isthmusv1.Fact{Id: "service/" + ns + "/svc", Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{
-			Namespace: ns, Name: "svc", ClusterIp: "10.0.0.1", Ports: []*isthmusv1.Service_Port{{Number: one(t, "number", uint32(80), 81)}},
+			Namespace: ns, Name: "svc", ClusterIp: "10.0.0.1", Selector: one(t, "selects", nil, map[string]string{"app": "svc"}, map[string]string{"app": "svc"}, map[string]string{"app": "x"}), Ports: []*isthmusv1.Service_Port{{Number: one(t, "number", uint32(80), 81)}},
 		}}})
 	case "gateway":
 		return fact(drawGatewayService(t, ns))
@@ -300,7 +300,7 @@ func goodFacts(cluster string) []edit {
 		add(&isthmusv1.Fact{Id: "namespace//" + ns, Fact: &isthmusv1.Fact_Namespace{Namespace: &isthmusv1.Namespace{Name: ns}}})
 		add(&isthmusv1.Fact{Id: "secret/" + ns + "/cert", Fact: &isthmusv1.Fact_Secret{Secret: &isthmusv1.Secret{Namespace: ns, Name: "cert"}}})
 		add(&isthmusv1.Fact{Id: "service/" + ns + "/svc", Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{
-			Namespace: ns, Name: "svc", Ports: []*isthmusv1.Service_Port{{Number: 80}},
+			Namespace: ns, Name: "svc", Selector: map[string]string{"app": "svc"}, Ports: []*isthmusv1.Service_Port{{Number: 80}},
 		}}})
 		add(&isthmusv1.Fact{Id: "service/" + ns + "/gw", Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{
 			Namespace: ns, Name: "gw", Type: map[string]string{"c1": "NodePort", "c2": "LoadBalancer"}[cluster], ExternalAddresses: map[string][]string{"c2": {"192.0.2.1"}}[cluster], ClusterIp: "10.0.1.1", Selector: map[string]string{"g": "1"},

@@ -2,21 +2,26 @@ package intent
 
 import "isthmus.dev/isthmus/internal/resource"
 
-// Security is who may call the workloads of some namespaces of one cluster, and how.
+// Security is who may call some workloads of one cluster, and how.
 type Security struct {
 	Key       GatewayKey
 	Workspace string
 	// Owners are the settings that say it, the nearest one first.
-	Owners     []resource.FQN
-	Metadata   Metadata
-	Namespaces []SecuredNamespace
+	Owners   []resource.FQN
+	Metadata Metadata
+	Pods     []SecuredPods
 }
 
-// SecuredNamespace is one of them. What is said of it holds for sidecars; gateways let in whom their own configuration does.
-type SecuredNamespace struct {
+// SecuredPods are those of a namespace, or of a service in it. What is said of them holds for sidecars; gateways let in whom
+// their own configuration does.
+type SecuredPods struct {
 	Namespace string
-	MTLS      MTLS
-	// Access is nil for everybody.
+	// Service and its Selector are empty for all pods of the namespace. What is said of a service takes the place of what is
+	// said of its namespace.
+	Service  string
+	Selector map[string]string
+	MTLS     MTLS
+	// Access is nil where nothing is said.
 	Access *Access
 	// Gateways of the namespace, where there is an Access.
 	Gateways []GatewayPods

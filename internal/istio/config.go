@@ -24,9 +24,11 @@ const (
 	waveVirtualService  = 4
 	waveSidecar         = 4 // after the gateway that it sends to
 
-	// What opens the gateways of a namespace comes before what closes the namespace, and mutual TLS last: with an access there
-	// is no caller without it.
+	// What opens the gateways of a namespace comes before what closes the namespace. Of a service, what keeps callers out comes
+	// before what lets others in. Mutual TLS is last: who has to be somebody needs it anyway.
 	waveOpenGateway = 2
+	waveDeny        = 2
+	waveService     = 3
 	waveAccess      = 4
 	waveMTLS        = 5
 )

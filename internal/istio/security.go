@@ -19,40 +19,66 @@ func renderSecurity(s *intent.Security) []config {
 	add := func(kind, namespace, name string, wave uint32, spec proto.Message) {
 		configs = append(configs, config{apiVersion: securityV1, kind: kind, namespace: namespace, name: name, wave: wave, dress: dress, spec: spec})
 	}
-	for i := range s.Namespaces {
-		n := &s.Namespaces[i]
-		if n.MTLS != "" {
-			mode := security.PeerAuthentication_MutualTLS_Mode(security.PeerAuthentication_MutualTLS_Mode_value[string(n.MTLS)])
-			add("PeerAuthentication", n.Namespace, "default", waveMTLS, &security.PeerAuthentication{Mtls: &security.PeerAuthentication_MutualTLS{Mode: mode}})
+	for i := range s.Pods {
+		p := &s.Pods[i]
+		own, suffix, wave := "default", "", uint32(waveAccess)
+		var selector *istiotype.WorkloadSelector
+		if p.Service != "" {
+			own, suffix, wave = "service-"+p.Service, "-service-"+p.Service, waveService
+			selector = &istiotype.WorkloadSelector{MatchLabels: p.Selector}
 		}
-		if n.Access == nil {
+		if p.MTLS != "" {
+			mode := security.PeerAuthentication_MutualTLS_Mode(security.PeerAuthentication_MutualTLS_Mode_value[string(p.MTLS)])
+			add("PeerAuthentication", p.Namespace, own, waveMTLS, &security.PeerAuthentication{Selector: selector, Mtls: &security.PeerAuthentication_MutualTLS{Mode: mode}})
+		}
+		if p.Access == nil {
 			continue
 		}
-		add("AuthorizationPolicy", n.Namespace, "allow", waveAccess, allow(n.Access))
-		for _, g := range n.Gateways {
-			add("AuthorizationPolicy", n.Namespace, bounded("allow-gateway-"+g.Name), waveOpenGateway, openTo(g.Labels))
+		add("AuthorizationPolicy", p.Namespace, "allow"+suffix, wave, allow(p.Access, selector))
+		if deny := deny(p.Access, selector); deny != nil && selector != nil {
+			add("AuthorizationPolicy", p.Namespace, "deny"+suffix, waveDeny, deny)
+		}
+		for _, g := range p.Gateways {
+			everybody := &intent.Access{Anybody: true}
+			add("AuthorizationPolicy", p.Namespace, bounded("allow-gateway-"+g.Name), waveOpenGateway, allow(everybody, &istiotype.WorkloadSelector{MatchLabels: g.Labels}))
 		}
 	}
 	return configs
 }
 
-// allow lets callers in and nobody else; without any, nobody at all. All is said in one policy that allows: what another one
-// denies, no third one could give back to gateways.
-func allow(a *intent.Access) *security.AuthorizationPolicy {
-	out := &security.AuthorizationPolicy{}
-	if a.Anybody || len(a.Callers) > 0 {
-		source := &security.Source{Principals: a.Callers, NotPrincipals: a.Except}
-		out.Rules = []*security.Rule{{From: []*security.Rule_From{{Source: source}}}}
+// allow lets callers in; without any, nobody. Policies that allow add up, so for a namespace it says all: what another one
+// denied, no third one could give back to gateways.
+func allow(a *intent.Access, selector *istiotype.WorkloadSelector) *security.AuthorizationPolicy {
+	out := &security.AuthorizationPolicy{Selector: selector}
+	switch {
+	case a.Anybody && len(a.Except) == 0:
+		out.Rules = []*security.Rule{{}}
+	case a.Anybody || len(a.Callers) > 0:
+		out.Rules = []*security.Rule{from(&security.Source{Principals: a.Callers, NotPrincipals: a.Except})}
 	}
 	return out
 }
 
-// openTo lets everybody in to some pods, whatever other policies let in.
-func openTo(labels map[string]string) *security.AuthorizationPolicy {
-	return &security.AuthorizationPolicy{
-		Selector: &istiotype.WorkloadSelector{MatchLabels: labels},
-		Rules:    []*security.Rule{{}},
+// deny keeps everybody else out, also whom the policy of the namespace lets in; nil where that is nobody.
+func deny(a *intent.Access, selector *istiotype.WorkloadSelector) *security.AuthorizationPolicy {
+	out := &security.AuthorizationPolicy{Selector: selector, Action: security.AuthorizationPolicy_DENY}
+	switch {
+	case a.Anybody && len(a.Except) == 0:
+		return nil
+	case !a.Anybody && len(a.Callers) == 0:
+		out.Rules = []*security.Rule{{}}
+		return out
+	case !a.Anybody:
+		out.Rules = append(out.Rules, from(&security.Source{NotPrincipals: a.Callers}))
 	}
+	if len(a.Except) > 0 {
+		out.Rules = append(out.Rules, from(&security.Source{Principals: a.Except}))
+	}
+	return out
+}
+
+func from(s *security.Source) *security.Rule {
+	return &security.Rule{From: []*security.Rule_From{{Source: s}}}
 }
 
 // bounded is a name that Kubernetes takes: a long one is cut, and ends in a hash of all of it.

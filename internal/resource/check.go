@@ -73,6 +73,8 @@ func checkSpec(r *Resource) []Problem {
 	case *securityv2.Group:
 		c.selector(spec.GetNamespaceSelector(), "spec.namespaceSelector")
 		c.securityDomain(spec.GetSecurityDomain(), "spec.securityDomain")
+	case *securityv2.ServiceSecuritySetting:
+		c.ownService(spec.GetService(), "spec.service")
 	case *trafficv2.TrafficSetting:
 		c.traffic(spec)
 	}

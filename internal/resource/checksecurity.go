@@ -2,6 +2,7 @@ package resource
 
 import (
 	"regexp"
+	"strings"
 
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 )
@@ -12,6 +13,15 @@ var domainName = regexp.MustCompile(`^organizations/[^/]+/securitydomains/[a-z0-
 func (c *checker) securityDomain(name, path string) {
 	if name != "" && !domainName.MatchString(name) {
 		c.at(path, `%q is not "organizations/<organization>/securitydomains/<name>"`, name)
+	}
+}
+
+// ownService checks the name of a service whose pods are protected: it is one of a cluster, in the namespace before it.
+func (c *checker) ownService(name, path string) {
+	namespace, host, _ := strings.Cut(name, "/")
+	service, rest, _ := strings.Cut(host, ".")
+	if name != "" && (!dnsLabel.MatchString(namespace) || !dnsLabel.MatchString(service) || rest != namespace+".svc.cluster.local") {
+		c.at(path, `%q is not "<namespace>/<service>.<namespace>.svc.cluster.local"`, name)
 	}
 }
 

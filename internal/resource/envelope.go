@@ -281,7 +281,6 @@ var laterKinds = map[string]string{
 	coreV2:                            "OrganizationSetting TenantSetting ClusterOnboardingConfig Team ServiceAccount ResourceStatus",
 	gatewayV2:                         "Tier1Gateway EgressGateway Gateway SharedGatewayReferenceGrant InstallGateway",
 	"traffic.tsb.tetrate.io/v2":       "Group TrafficSetting ServiceRoute ServiceTrafficSetting",
-	securityV2:                        "ServiceSecuritySetting",
 	"istiointernal.tsb.tetrate.io/v2": "Group",
 	"application.tsb.tetrate.io/v2":   "Application API",
 	"rbac.tsb.tetrate.io/v2": "Role AccessBindings OrganizationAccessBindings TenantAccessBindings WorkspaceAccessBindings " +

@@ -119,6 +119,11 @@ var Kinds = []*Kind{
 		Short: []string{"ss", "tss"},
 		Spec:  func() proto.Message { return new(securityv2.SecuritySetting) },
 	},
+	{
+		APIVersion: securityV2, Name: "ServiceSecuritySetting", Parent: securityV2 + "/Group", Plural: "servicesettings", Singular: "servicesetting",
+		Short: []string{"sss", "tsss"},
+		Spec:  func() proto.Message { return new(securityv2.ServiceSecuritySetting) },
+	},
 }
 
 // ByID returns the kind with an ID, nil when there is none.

@@ -115,7 +115,7 @@ func (v View) passive(r *resource.Resource) bool {
 		return false
 	}
 	switch r.FQN.Plural() {
-	case "settings", "users":
+	case "settings", "servicesettings", "users":
 		return true
 	case "organizations", "tenants", "workspaces", "gatewaygroups", "trafficgroups", "securitygroups":
 		for _, c := range v.children(r.FQN) {
