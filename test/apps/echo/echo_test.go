@@ -31,6 +31,8 @@ func TestEcho(t *testing.T) {
 		"Status": {call.Request{Method: "POST", URL: s.URL + "/?status=503", Body: "hello"}, 503, `"body":"hello"`},
 		"Header": {call.Request{Method: "GET", URL: s.URL, Headers: map[string]string{"X-A": "1", "Host": "other.test"}}, 200, `"host":"other.test"`},
 		"Bad":    {call.Request{Method: "GET", URL: s.URL + "/?status=x"}, 400, "status"},
+		"Fails":  {call.Request{Method: "GET", URL: s.URL + "/?fails=1&id=a"}, 503, `"path":"/?fails=1\u0026id=a"`},
+		"Others": {call.Request{Method: "GET", URL: s.URL + "/?status=503&only=v2"}, 200, `"cluster":"c1"`},
 		"Stream": {call.Request{Method: "SEND", URL: "tcp://shop.test:1", To: l.Addr().String(), Body: "ping"}, 0, "\nping"},
 	} {
 		t.Run(name, func(t *testing.T) {

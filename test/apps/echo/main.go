@@ -1,7 +1,8 @@
 // Echo answers every request with what it got and who it is: over HTTP (1.1 and 2) on port 8080, over HTTPS on 8443 if it
 // has a certificate, and over plain TCP on 9000.
 //
-// The query says how to answer: status=503, delay=2s, header=name:value (also several), size=1000 (bytes of filling).
+// The query says how to answer: status=503, delay=2s, header=name:value (also several), size=1000 (bytes of filling). fails=2&id=a is
+// for the first two requests that say so, which are answered with 503. only=v2 is for that version; others take no notice of the query.
 package main
 
 import (
@@ -13,10 +14,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -57,6 +60,7 @@ type Answer struct {
 }
 
 func handler(id app.Identity) http.Handler {
+	failed := &failures{left: map[string]int{}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 		if err != nil {
@@ -67,7 +71,14 @@ func handler(id app.Identity) http.Handler {
 		for name, values := range r.Header {
 			a.Headers[strings.ToLower(name)] = strings.Join(values, ",")
 		}
-		status, err := obey(r, w.Header(), &a)
+		q := r.URL.Query()
+		if only := q.Get("only"); only != "" && only != id.Version {
+			q = nil
+		}
+		status, err := obey(r.Context(), q, w.Header(), &a)
+		if err == nil {
+			status, err = failed.next(q, status)
+		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
@@ -79,8 +90,7 @@ func handler(id app.Identity) http.Handler {
 }
 
 // obey does what the query says.
-func obey(r *http.Request, h http.Header, a *Answer) (status int, err error) {
-	q := r.URL.Query()
+func obey(ctx context.Context, q url.Values, h http.Header, a *Answer) (status int, err error) {
 	if status, err = strconv.Atoi(cmp.Or(q.Get("status"), "200")); err != nil || status < 200 || status > 599 {
 		return 0, errors.Join(fmt.Errorf("status %q", q.Get("status")), err)
 	}
@@ -99,9 +109,37 @@ func obey(r *http.Request, h http.Header, a *Answer) (status int, err error) {
 			return 0, err
 		}
 		select {
-		case <-r.Context().Done():
+		case <-ctx.Done():
 		case <-time.After(d):
 		}
+	}
+	return status, nil
+}
+
+// failures are how many requests are still to fail, by what they call themselves.
+type failures struct {
+	mu   sync.Mutex
+	left map[string]int
+}
+
+// next is the status of the next request.
+func (f *failures) next(q url.Values, status int) (int, error) {
+	if !q.Has("fails") {
+		return status, nil
+	}
+	n, err := strconv.Atoi(q.Get("fails"))
+	if err != nil {
+		return 0, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	left, known := f.left[q.Get("id")]
+	if !known {
+		left = n
+	}
+	f.left[q.Get("id")] = left - 1
+	if left > 0 {
+		return http.StatusServiceUnavailable, nil
 	}
 	return status, nil
 }
