@@ -58,6 +58,7 @@ func drawTraffic(t *rapid.T) edit {
 			s.Reachability.Hosts = []string{one(t, "known", "./*", "*/*", "b/svc.b.svc.cluster.local")}
 		}
 	}
+	s.UpstreamTrafficSettings = drawCalls(t)
 	return testResource(settingKind, trafficFQN(t).Child("settings", one(t, "setting", "s1", "s2")), s)
 }
 
@@ -82,7 +83,9 @@ func goodEgress(workspace resource.FQN) []edit {
 			EgressAuthorization: []*gatewayv2.GatewayEgressAuthorization{{From: from(workspace, traffic), To: any}},
 		}),
 		testResource(trafficKind, traffic, &trafficv2.Group{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{"*/a", "c1/*"}}}),
-		testResource(settingKind, traffic.Child("settings", "s1"), &trafficv2.TrafficSetting{Egress: &trafficv2.Egress{Host: "a/gw.a.svc.cluster.local"}}),
+		testResource(settingKind, traffic.Child("settings", "s1"), &trafficv2.TrafficSetting{
+			Egress: &trafficv2.Egress{Host: "a/gw.a.svc.cluster.local"}, UpstreamTrafficSettings: callsTo("*", "svc.b.svc.cluster.local"),
+		}),
 		{store.ResourceKey(group.Child("egressgateways", "e2")), nil},
 		{store.ResourceKey(traffic.Child("settings", "s2")), nil},
 		{store.ResourceKey(traffic.Parent().Child("trafficgroups", "t2")), nil},

@@ -181,6 +181,7 @@ func frontHost(r *Reads, f *facade, at intent.FrontHost, h *intent.Host, self *i
 		return nil
 	}
 	slices.SortFunc(host.Subsets, func(a, b intent.FrontSubset) int { return cmp.Compare(a.Name, b.Name) })
+	host.Ruled = r.get(ruledKey(self.Name, f.Front.Namespace, h.Host)) != nil
 	return &host
 }
 

@@ -243,10 +243,9 @@ func untranslated(spec proto.Message) []string {
 	case *securityv2.Group:
 		add("profiles", len(s.GetProfiles()) > 0)
 	case *trafficv2.TrafficSetting:
-		fields = slices.DeleteFunc(setFields(s, "fqn", "displayName", "description", "etag", "configGenerationMetadata", "egress", "reachability"),
-			func(f string) bool {
-				return strings.HasPrefix(f, "outbound.egress.") || strings.HasPrefix(f, "outbound.reachability.")
-			})
+		fields = setFields(s, "fqn", "displayName", "description", "etag", "configGenerationMetadata", "egress", "reachability", "resilience", "outbound", "upstreamTrafficSettings")
+		add("resilience.circuitBreakerSensitivity", s.GetResilience().GetCircuitBreakerSensitivity() == trafficv2.Sensitivity_CUSTOM) //nolint:staticcheck // deprecated for users, still obeyed
+		add("resilience.keepAlive.tcp.downstream", s.GetResilience().GetKeepAlive().GetTcp().GetDownstream() != nil)                  //nolint:staticcheck // deprecated for users, still obeyed
 	}
 	slices.Sort(fields)
 	return fields

@@ -28,6 +28,7 @@ type outgoing struct {
 	Field, Host string
 	// Reach is what is known of, nil for everything.
 	Reach    *trafficv2.Reachability
+	Calls    []wanted
 	Metadata intent.Metadata
 	// Group is where the setting holds, and Owned what the workspace owns, where that is asked for.
 	Group, Owned *scope
@@ -72,22 +73,20 @@ func deriveTraffic(r *Reads, unit string, out *output) {
 	o := &outgoing{
 		FQN: fqn, Workspace: fqn.Ancestor("workspaces"), Metadata: mergeMetadata(workspace, group, spec),
 		Group: scopeOf(r, fqn.Parent()),
-		Field: "outbound.egress.host", Host: spec.GetOutbound().GetEgress().GetHost(), Reach: reachability(spec),
+		Field: "outbound.egress.host", Host: spec.GetOutbound().GetEgress().GetHost(), Reach: reachability(spec), Calls: calls(spec),
 	}
+	sayCalls(r, o, spec, out)
 	if o.Reach.GetMode() == trafficv2.Reachability_WORKSPACE {
 		o.Owned = scopeOf(r, o.Workspace)
 	}
 	if o.Host == "" {
 		o.Field, o.Host = "egress.host", spec.GetEgress().GetHost()
 	}
-	if o.Host == "" && o.Reach == nil {
+	if o.Host == "" && o.Reach == nil && len(o.Calls) == 0 {
 		return
 	}
-	for key, v := range r.prefix(clusterNamesPrefix) {
-		name := strings.TrimPrefix(key, clusterNamesPrefix)
-		if v.(resource.FQN) == fqn.Ancestor("organizations") && slices.ContainsFunc(o.Group.Patterns, func(p pattern) bool { return p.Cluster == "*" || p.Cluster == name }) {
-			out.put(outPrefix(name)+unit, o)
-		}
+	for _, name := range o.clusters(r) {
+		out.put(outPrefix(name)+unit, o)
 	}
 }
 
@@ -125,7 +124,19 @@ func deriveOutgoing(r *Reads, unit string, out *output) {
 	}
 	made := &intent.Outgoing{
 		Key:       intent.GatewayKey{Cluster: name, FQN: o.FQN},
-		Workspace: o.Workspace.Name(), Metadata: o.Metadata, Namespaces: namespaces, Visible: o.visible(r, name),
+		Workspace: o.Workspace.Name(), Metadata: o.Metadata, Namespaces: namespaces,
+	}
+	if o.Host != "" || o.Reach != nil {
+		made.Visible = o.visible(r, name)
+	}
+	for _, w := range o.Calls {
+		call := o.asGlobal(r, c, w, out)
+		made.Calls = append(made.Calls, call)
+		for _, ns := range namespaces {
+			if call.Global != nil && call.NeedsRule() {
+				out.put(ruledKey(name, ns, call.Host), true)
+			}
+		}
 	}
 	if o.Host != "" {
 		to, ref := o.exit()
@@ -135,6 +146,11 @@ func deriveOutgoing(r *Reads, unit string, out *output) {
 		}
 	}
 	out.put(intentOutgoing+unit, made)
+}
+
+// ruledKey says that a namespace has a rule of its own for a global host.
+func ruledKey(cluster, namespace, host string) string {
+	return "u/ruled/" + cluster + "/" + namespace + "/" + host
 }
 
 // exit is the Service that unknown hosts are sent to.

@@ -264,6 +264,7 @@ func goodWorld() []edit {
 		testResource("gateway.tsb.tetrate.io/v2/IngressGateway", group.Child("ingressgateways", "i4"), other),
 		testResource("extension.tsb.tetrate.io/v2/WasmExtension", testExtension, &extensionv2.WasmExtension{Url: "file:///a", ImagePullSecret: "cert"}),
 		{store.ResourceKey(workspace.Child("gatewaygroups", "g0")), nil},
+		{store.ResourceKey(testOrg.Child("clusters", "c9")), nil},
 		testResource("gateway.tsb.tetrate.io/v2/Tier1Gateway", group.Child("tier1gateways", "t1"), goodFront()),
 		{store.ResourceKey(group.Child("unifiedgateways", "t1")), nil},
 		{store.ResourceKey(group.Child("unifiedgateways", "t2")), nil},
@@ -328,7 +329,7 @@ func probes() [][][]edit {
 	root := func(cluster, sum string) []edit {
 		return []edit{{store.FactKey(cluster, "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{RootSha256: sum}}}}}
 	}
-	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), securityProbes()), [][][]edit{
+	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), securityProbes(), callProbes()), [][][]edit{
 		{root("c1", "x"), root("c2", "y"), root("c1", "y")},
 		{{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}}},
 		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{

@@ -45,8 +45,10 @@ type Outgoing struct {
 	Metadata  Metadata
 	// Namespaces, sorted.
 	Namespaces []string
-	// Visible are the hosts that are known, as "<namespace>/<host>" in Istio's words, sorted.
+	// Visible are the hosts that are known, as "<namespace>/<host>" in Istio's words, sorted; without any, everything is.
 	Visible []string
 	// Egress is the full name of the Service that calls of unknown hosts go to; empty where they go as the mesh says.
 	Egress string
+	// Calls are how hosts are called, what is said of all of them first.
+	Calls []Call
 }

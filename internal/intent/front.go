@@ -23,6 +23,8 @@ type FrontHost struct {
 	Mesh, Failover Failover
 	Spread         Spread
 	Subsets        []FrontSubset
+	// Ruled: the namespace has a rule of its own for the host, which everybody else in it follows.
+	Ruled bool
 }
 
 // FrontSubset is a part of the endpoints, those that have the labels.

@@ -27,6 +27,9 @@ func renderFront(f *intent.Front) []config {
 			Host: h.Host, WorkloadSelector: workloads(f.Selector),
 			TrafficPolicy: policyOf(h.Host, h.Ports, h.Failover, h.Spread), Subsets: subsets(h),
 		})
+		if h.Ruled {
+			continue // of two rules for everybody else Istio takes the older one
+		}
 		add("global-gateway-"+h.Name, &networking.DestinationRule{Host: h.Host, TrafficPolicy: policyOf(h.Host, h.Ports, h.Mesh, h.Spread)})
 	}
 	return configs

@@ -151,8 +151,8 @@ func (e *encoder) scalar(b []byte, fd protoreflect.FieldDescriptor, v protorefle
 		return strconv.AppendInt(b, v.Int(), 10)
 	case protoreflect.DoubleKind, protoreflect.FloatKind:
 		return strconv.AppendFloat(b, v.Float(), 'g', -1, 64)
-	default: // 64-bit integers are strings in JSON
-		return appendString(b, v.String())
+	default: // 64-bit integers are strings in protobuf's JSON, and numbers in what Kubernetes takes
+		return append(b, v.String()...)
 	}
 }
 

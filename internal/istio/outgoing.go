@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"google.golang.org/protobuf/proto"
 	networking "istio.io/api/networking/v1alpha3"
 
 	"isthmus.dev/isthmus/internal/intent"
@@ -8,20 +9,42 @@ import (
 	"isthmus.dev/isthmus/internal/wellknown"
 )
 
-// renderOutgoing makes the Sidecar of each namespace whose calls of unknown hosts go to a gateway, or that knows some hosts
-// only. Istio takes one for a namespace: with the name that people give to theirs, an older one is found and left alone.
+// renderOutgoing makes what each namespace has of its own about calls: the Sidecar of one whose calls of unknown hosts go to a
+// gateway, or that knows some hosts only; and how hosts are called. Istio takes one Sidecar for a namespace: with the name
+// that people give to theirs, an older one is found and left alone.
 func renderOutgoing(o *intent.Outgoing) []config {
 	dress := newDress(o.Metadata, o.Workspace, "", []resource.FQN{o.Key.FQN})
-	configs := make([]config, len(o.Namespaces))
-	for i, ns := range o.Namespaces {
-		spec := &networking.Sidecar{Egress: []*networking.IstioEgressListener{{Hosts: o.Visible}}}
-		if o.Egress != "" {
-			spec.OutboundTrafficPolicy = &networking.OutboundTrafficPolicy{
-				Mode:        networking.OutboundTrafficPolicy_ALLOW_ANY,
-				EgressProxy: &networking.Destination{Host: o.Egress, Port: &networking.PortSelector{Number: wellknown.MTLSPort}},
-			}
+	var configs []config
+	each := func(kind, name string, spec proto.Message, wave uint32) {
+		apiVersion := networkingV1
+		if kind == "EnvoyFilter" {
+			apiVersion = "networking.istio.io/v1alpha3"
 		}
-		configs[i] = config{apiVersion: networkingV1, kind: "Sidecar", namespace: ns, name: "default", spec: spec, wave: waveSidecar, dress: dress}
+		for _, ns := range o.Namespaces {
+			configs = append(configs, config{apiVersion: apiVersion, kind: kind, namespace: ns, name: name, spec: spec, wave: wave, dress: dress})
+		}
+	}
+	if len(o.Visible) > 0 {
+		each("Sidecar", "default", sidecar(o), waveSidecar)
+	}
+	if f := callsFilter(o.Calls); f != nil {
+		each("EnvoyFilter", "traffic", f, waveEnvoyFilter)
+	}
+	for i := range o.Calls {
+		if c := &o.Calls[i]; c.NeedsRule() {
+			each("DestinationRule", "traffic-"+c.Name, callRule(c), waveDestinationRule)
+		}
 	}
 	return configs
+}
+
+func sidecar(o *intent.Outgoing) *networking.Sidecar {
+	spec := &networking.Sidecar{Egress: []*networking.IstioEgressListener{{Hosts: o.Visible}}}
+	if o.Egress != "" {
+		spec.OutboundTrafficPolicy = &networking.OutboundTrafficPolicy{
+			Mode:        networking.OutboundTrafficPolicy_ALLOW_ANY,
+			EgressProxy: &networking.Destination{Host: o.Egress, Port: &networking.PortSelector{Number: wellknown.MTLSPort}},
+		}
+	}
+	return spec
 }

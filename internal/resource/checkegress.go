@@ -136,6 +136,7 @@ func (c *checker) traffic(s *trafficv2.TrafficSetting) {
 	if old, now := s.GetReachability(), s.GetOutbound().GetReachability(); old != nil && now != nil && !proto.Equal(old, now) {
 		c.at("spec.reachability", "differs from outbound.reachability: they mean the same")
 	}
+	c.calls(s)
 }
 
 // reachable is how a host is written that may be known: in a namespace, that of the caller, or any.

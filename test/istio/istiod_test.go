@@ -1,7 +1,9 @@
 package istio
 
 import (
+	"bytes"
 	"iter"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,7 +84,8 @@ func (i *istiod) proxy(kind model.NodeType, p *corev1.Pod) *model.Proxy {
 	return i.SetupProxy(proxy)
 }
 
-// proxies are those that are asked about, by a name for people: the gateways, and the sidecar of a pod that calls others.
+// proxies are those that are asked about, by a name for people: the gateways, the sidecar of a pod that calls others, and one of
+// an application in each namespace where sidecars have filters of their own.
 func (i *istiod) proxies() iter.Seq2[string, *model.Proxy] {
 	return func(yield func(string, *model.Proxy) bool) {
 		for _, w := range i.cluster.facts.Workloads {
@@ -91,8 +94,22 @@ func (i *istiod) proxies() iter.Seq2[string, *model.Proxy] {
 				return
 			}
 		}
+		done := sets.String{}
+		for _, p := range i.kubernetes.pods {
+			if i.filtered(p.Namespace) && strings.HasPrefix(p.Name, applicationPrefix) && !done.InsertContains(p.Namespace) &&
+				!yield(p.Namespace+"."+p.Name, i.proxy(model.SidecarProxy, p)) {
+				return
+			}
+		}
 		yield("sidecar", i.proxy(model.SidecarProxy, i.kubernetes.pod("default", "client")))
 	}
+}
+
+// filtered says whether sidecars of a namespace have filters of their own.
+func (i *istiod) filtered(namespace string) bool {
+	return slices.ContainsFunc(i.cluster.objects, func(o object) bool {
+		return o.Kind == "EnvoyFilter" && o.Metadata.Namespace == namespace && bytes.Contains(o.raw, []byte(`"SIDECAR_`))
+	})
 }
 
 // send makes everything that a proxy asks for: of istiod, and of the agent beside it, which has the certificates of the mesh.

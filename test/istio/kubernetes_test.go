@@ -160,6 +160,9 @@ func gatewayPod(w workloadFact, i int) *corev1.Pod {
 	return pod(w.Namespace, w.Name, w.ServiceAccount, fmt.Sprintf("10.244.0.%d", i+1), w.Labels, w.Ports, w.Ready > 0)
 }
 
+// applicationPrefix begins the names of pods of applications.
+const applicationPrefix = "behind-"
+
 func applicationPod(s serviceFact, i int) *corev1.Pod {
 	ports := map[string]int32{}
 	for _, p := range s.Ports {
@@ -167,7 +170,7 @@ func applicationPod(s serviceFact, i int) *corev1.Pod {
 			ports[target.StrVal] = p.Number
 		}
 	}
-	return pod(s.Namespace, "behind-"+s.Name, "default", fmt.Sprintf("10.244.1.%d", i+1), s.Selector, ports, true)
+	return pod(s.Namespace, applicationPrefix+s.Name, "default", fmt.Sprintf("10.244.1.%d", i+1), s.Selector, ports, true)
 }
 
 func pod(namespace, name, account, ip string, labels map[string]string, ports map[string]int32, ready bool) *corev1.Pod {

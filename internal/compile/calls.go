@@ -1,0 +1,295 @@
+package compile
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
+	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/store"
+)
+
+// wanted is a call that somebody wants in a field of a specification.
+type wanted struct {
+	intent.Call
+	Field string
+}
+
+// everyHost is how settings write all hosts.
+const everyHost = "*"
+
+// upstreamSettings are the settings for hosts, and the field in which they stand: there are two that mean the same.
+func upstreamSettings(s *trafficv2.TrafficSetting) (all []*trafficv2.UpstreamTrafficSetting, field string) {
+	if all = s.GetOutbound().GetUpstreamTrafficSettings(); len(all) > 0 {
+		return all, "outbound.upstreamTrafficSettings"
+	}
+	return s.GetUpstreamTrafficSettings(), "upstreamTrafficSettings"
+}
+
+// calls are how a setting wants hosts to be called: first what it says of all of them, if anything.
+func calls(s *trafficv2.TrafficSetting) []wanted {
+	every := oldCall(s.GetResilience()) //nolint:staticcheck // deprecated for users, still obeyed
+	var named []wanted
+	all, field := upstreamSettings(s)
+	for i, u := range all {
+		for _, host := range u.GetHosts() {
+			switch {
+			case host == everyHost:
+				add(&every, u.GetSettings())
+			case !strings.HasPrefix(host, everyHost):
+				c := intent.Call{Host: host, Name: dashed(host)[:min(len(host), 200)] + "-" + shortHash(host)}
+				add(&c, u.GetSettings())
+				named = append(named, wanted{c, field + "[" + itoa(i) + "].settings"})
+			}
+		}
+	}
+	// Which endpoint, and which TLS, cannot be said of all hosts in one place.
+	every.Balance, every.MutualTLS, every.Pool.PerConnection = nil, false, 0
+	if every == (intent.Call{}) {
+		return named
+	}
+	return append([]wanted{{Call: every}}, named...)
+}
+
+// oldCall is what the older form says of all hosts.
+func oldCall(r *trafficv2.Resilience) intent.Call {
+	c := intent.Call{
+		Retries:  retries(r.GetHttpRetries()),
+		Ejection: ejection(r.GetCircuitBreakerSensitivity(), nil),
+	}
+	if r.GetHttpRequestTimeout() != nil {
+		c.Timeout = new(r.GetHttpRequestTimeout().AsDuration())
+	}
+	c.KeepAlive = keepAlive(r.GetKeepAlive().GetTcp().GetUpstream())
+	if c.KeepAlive == nil {
+		c.KeepAlive = keepAlive(r.GetTcpKeepalive()) //nolint:staticcheck // deprecated for users, still obeyed
+	}
+	return c
+}
+
+// add makes a call what settings say; what they do not say stays.
+func add(c *intent.Call, s *trafficv2.UpstreamTrafficSetting_Settings) {
+	r := s.GetResilience()
+	if e := ejection(r.GetCircuitBreakerSensitivity(), r.GetOutlierDetection()); e != nil {
+		c.Ejection = e
+	}
+	tcp, http := r.GetConnectionPool().GetTcp(), r.GetConnectionPool().GetHttp()
+	if http.GetRequestTimeout() != nil {
+		c.Timeout = new(http.GetRequestTimeout().AsDuration())
+	}
+	if t := retries(http.GetRetries()); t != nil {
+		c.Retries = t
+	}
+	if k := keepAlive(tcp.GetKeepAlive()); k != nil {
+		c.KeepAlive = k
+	}
+	c.Pool = intent.Pool{
+		MaxConnections: tcp.GetMaxConnections(), MaxRequests: http.GetMaxRequests(), PerConnection: http.GetMaxRequestsPerConnection(),
+		Connect: tcp.GetConnectTimeout().AsDuration(),
+	}
+	c.Balance = balance(s.GetLoadBalancer())
+	c.MutualTLS = s.GetAuthentication().GetTrafficMode() == trafficv2.ClientAuthentication_REQUIRED
+}
+
+func retries(r *trafficv2.HttpRetries) *intent.Retries {
+	if r == nil {
+		return nil
+	}
+	out := &intent.Retries{Attempts: uint32(r.GetAttempts()), PerTry: r.GetPerTryTimeout().AsDuration()}
+	for word := range strings.SplitSeq(r.GetRetryOn(), ",") {
+		word = strings.TrimSpace(word)
+		if code, err := strconv.ParseUint(word, 10, 16); err == nil {
+			out.Codes = append(out.Codes, uint32(code))
+		} else if word != "" {
+			out.On = append(out.On, word)
+		}
+	}
+	if b := r.GetRetryBackOff(); b != nil {
+		out.Base, out.Max = 25*time.Millisecond, b.GetMaxInterval().AsDuration()
+		if b.GetBaseInterval() != nil {
+			out.Base = b.GetBaseInterval().AsDuration()
+		}
+	}
+	return out
+}
+
+// consecutive errors of each sensitivity.
+var consecutive = map[trafficv2.Sensitivity]uint32{trafficv2.Sensitivity_LOW: 20, trafficv2.Sensitivity_MEDIUM: 10, trafficv2.Sensitivity_HIGH: 5}
+
+// ejection of a sensitivity counts what gateways answer with. The count of all errors is off: five of one path, such as those of a
+// request that nobody can serve, would take an endpoint from all others.
+func ejection(s trafficv2.Sensitivity, o *trafficv2.OutlierDetection) *intent.Ejection {
+	switch {
+	case o == nil && consecutive[s] == 0: // CUSTOM is about an outlierDetection, which the older form lacks
+		return nil
+	case o == nil:
+		return &intent.Ejection{
+			Any: intent.Errors{Percent: new(uint32(0))}, Gateway: intent.Errors{Count: consecutive[s], Percent: new(uint32(100))}, MaxPercent: 100,
+		}
+	}
+	const envoys = 5 // Envoy's own count
+	errors := func(count, percent *uint32, otherwise uint32) intent.Errors {
+		out := intent.Errors{Count: envoys, Percent: new(otherwise)}
+		if count != nil {
+			out.Count = *count
+		}
+		if percent != nil {
+			out.Percent = percent
+		}
+		if out.Count == 0 { // an endpoint would be ejected for nothing
+			out = intent.Errors{Percent: new(uint32(0))}
+		}
+		return out
+	}
+	out := &intent.Ejection{
+		Any:      errors(o.Consecutive5Xx, o.EnforcingConsecutive5Xx, 0),
+		Gateway:  errors(o.ConsecutiveGatewayFailure, o.EnforcingConsecutiveGatewayFailure, 100),
+		Interval: durationOr(o.GetInterval(), 10*time.Second), Base: durationOr(o.GetBaseEjectionTime(), 30*time.Second), Max: durationOr(o.GetMaxEjectionTime(), 300*time.Second),
+		MaxPercent: 100, Split: o.GetSplitExternalLocalOriginErrors(),
+	}
+	if out.Split {
+		out.Local = errors(o.ConsecutiveLocalOriginFailure, o.EnforcingConsecutiveLocalOriginFailure, 100)
+	}
+	if o.MaxEjectionPercent != nil {
+		out.MaxPercent = o.GetMaxEjectionPercent()
+	}
+	return out
+}
+
+func durationOr(d *durationpb.Duration, otherwise time.Duration) time.Duration {
+	if d == nil {
+		return otherwise
+	}
+	return d.AsDuration()
+}
+
+func keepAlive(k *trafficv2.TcpKeepAlive) *intent.KeepAlive {
+	if k == nil {
+		return nil
+	}
+	return &intent.KeepAlive{Probes: k.GetProbes(), Idle: k.GetIdleTime().AsDuration(), Interval: k.GetInterval().AsDuration()}
+}
+
+func balance(l *trafficv2.LoadBalancer) *intent.Balance {
+	h := l.GetConsistentHash()
+	if h == nil {
+		if l.GetSimple() == trafficv2.LoadBalancer_UNSPECIFIED {
+			return nil
+		}
+		return &intent.Balance{Simple: l.GetSimple().String()}
+	}
+	out := &intent.Hash{
+		Header: h.GetHttpHeaderName(), Query: h.GetHttpQueryParameterName(), SourceIP: h.GetUseSourceIp(),
+		Ring: h.GetRingHash().GetMinimumRingSize(), Table: h.GetMaglev().GetTableSize(),
+	}
+	if c := h.GetHttpCookie(); c != nil {
+		out.Cookie = &intent.Cookie{Name: c.GetName(), Path: c.GetPath(), Lifetime: c.GetTtl().AsDuration()}
+	}
+	return &intent.Balance{Hash: out}
+}
+
+// sayCalls names what a setting says of hosts that has no effect.
+func sayCalls(r *Reads, o *outgoing, s *trafficv2.TrafficSetting, out *output) {
+	all, field := upstreamSettings(s)
+	for i, u := range all {
+		at := field + "[" + itoa(i) + "]"
+		for j, host := range u.GetHosts() {
+			where := at + ".hosts[" + itoa(j) + "]"
+			switch {
+			case host == everyHost:
+				sayEvery(o, u.GetSettings(), at+".settings", out)
+			case strings.HasPrefix(host, everyHost):
+				out.say(o.FQN, no(reasonNotTranslated, where, "Settings of the hosts of a domain are not translated: name the hosts, or all of them with %q.", everyHost))
+			default:
+				sayUnknownHost(r, o, where, host, out)
+			}
+		}
+		sayUncounted(o, u.GetSettings().GetResilience().GetOutlierDetection(), at+".settings.resilience.outlierDetection", out)
+	}
+}
+
+// sayEvery names what cannot be said of all hosts.
+func sayEvery(o *outgoing, s *trafficv2.UpstreamTrafficSetting_Settings, at string, out *output) {
+	say := func(field string) {
+		out.say(o.FQN, no(reasonNotTranslated, at+field, "The field %s%s is not translated for the host %q: name the hosts.", at, field, everyHost))
+	}
+	if balance(s.GetLoadBalancer()) != nil {
+		say(".loadBalancer")
+	}
+	if s.GetAuthentication().GetTrafficMode() == trafficv2.ClientAuthentication_REQUIRED {
+		say(".authentication.trafficMode")
+	}
+	if s.GetResilience().GetConnectionPool().GetHttp().GetMaxRequestsPerConnection() > 0 {
+		say(".resilience.connectionPool.http.maxRequestsPerConnection")
+	}
+}
+
+// sayUncounted names counts of errors for which nobody is ejected.
+func sayUncounted(o *outgoing, d *trafficv2.OutlierDetection, at string, out *output) {
+	if d.GetConsecutive5Xx() > 0 && d.GetEnforcingConsecutive5Xx() == 0 {
+		out.say(o.FQN, no(reasonNoEffect, at+".consecutive5Xx", "Nobody is ejected for it: enforcingConsecutive5Xx is 0."))
+	}
+	if d.GetConsecutiveLocalOriginFailure() > 0 && !d.GetSplitExternalLocalOriginErrors() {
+		out.say(o.FQN, no(reasonNoEffect, at+".consecutiveLocalOriginFailure", "It is counted when splitExternalLocalOriginErrors is true; else failures of connections count as gateway failures."))
+	}
+}
+
+// sayUnknownHost says of a Service that no cluster of the setting has it, once all of those have reported.
+func sayUnknownHost(r *Reads, o *outgoing, field, host string, out *output) {
+	labels := strings.Split(host, ".")
+	if len(labels) < 3 || labels[2] != "svc" {
+		return
+	}
+	any := false
+	for _, name := range o.clusters(r) {
+		c, _ := r.get(clustersPrefix + name).(cluster)
+		f, _ := r.get(string(store.FactKey(name, "service/"+labels[1]+"/"+labels[0]))).(*isthmusv1.Fact)
+		if !c.Known || f.GetService() != nil {
+			return
+		}
+		any = true
+	}
+	if any {
+		out.say(o.FQN, no(reasonUnknownService, field, "Service %q does not exist in namespace %q.", labels[0], labels[1]))
+	}
+}
+
+// asGlobal is the call of a host in a cluster, which may be a global one.
+func (o *outgoing) asGlobal(r *Reads, c cluster, w wanted, out *output) intent.Call {
+	call := w.Call
+	if !call.NeedsRule() {
+		return call
+	}
+	h, _ := r.get(intentHosts + call.Host).(*intent.Host)
+	if h == nil || len(h.Ports) == 0 {
+		return call
+	}
+	seen, _ := r.get(intentClusters + c.Name).(*intent.Cluster)
+	if seen == nil {
+		return call
+	}
+	_, form := h.FormFor(seen)
+	call.Global = &intent.GlobalCall{Ports: h.Ports, Failover: h.Failover, Spread: intent.SpreadOf(form.Endpoints)}
+	if call.Balance != nil && call.Balance.Simple == trafficv2.LoadBalancer_PASSTHROUGH.String() {
+		out.say(o.FQN, in(c.Name, no(reasonNoEffect, w.Field+".loadBalancer.simple", "Host %q is exposed by gateways: with PASSTHROUGH its calls would not find them.", call.Host)))
+		call.Balance = nil
+	}
+	return call
+}
+
+// clusters that the group selects namespaces of, sorted.
+func (o *outgoing) clusters(r *Reads) []string {
+	var names []string
+	for key, v := range r.prefix(clusterNamesPrefix) {
+		name := strings.TrimPrefix(key, clusterNamesPrefix)
+		if v == any(o.FQN.Ancestor("organizations")) && slices.ContainsFunc(o.Group.Patterns, func(p pattern) bool { return p.Cluster == "*" || p.Cluster == name }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
