@@ -56,11 +56,17 @@ func drawProtection(t *rapid.T) *securityv2.SecuritySetting {
 	if one(t, "stricter", true, false) {
 		s.PropagationStrategy = securityv2.SecuritySetting_STRICTER
 	}
-	mode := securityv2.AuthorizationSettings_Mode(one(t, "mode", 0, 1, 2, 3, 4, 5, 6, 7, 7))
-	if mode == securityv2.AuthorizationSettings_UNSET {
-		return s
+	if a := drawAuthentication(t); a != nil && one(t, "tokens", true, false) {
+		s.AuthenticationSettings = &securityv2.AuthenticationSettings{Http: a}
 	}
+	if one(t, "firewall", true, false, false, false, false) {
+		s.Waf = &typesv2.WAF{Rules: []string{"SecRuleEngine On"}}
+	}
+	mode := securityv2.AuthorizationSettings_Mode(one(t, "mode", 0, 1, 2, 3, 4, 5, 6, 7, 7))
 	s.Authorization = &securityv2.AuthorizationSettings{Mode: mode}
+	if one(t, "asked", true, false) {
+		s.Authorization.Http = drawAuthorization(t)
+	}
 	switch mode {
 	case securityv2.AuthorizationSettings_CUSTOM:
 		s.Authorization.ServiceAccounts = []string{one(t, "account", "./*", "./x", "a/*"), "b/x"}
@@ -87,11 +93,14 @@ func goodSecurity(workspace resource.FQN) []edit {
 	rules := func(rules ...*securityv2.AuthorizationSettings_Rule) *securityv2.SecuritySetting {
 		return &securityv2.SecuritySetting{Authorization: &securityv2.AuthorizationSettings{Mode: securityv2.AuthorizationSettings_RULES, Rules: &securityv2.AuthorizationSettings_Rules{Allow: rules}}}
 	}
+	asked := rules(rule(group, workspace), rule(testDomain, workspace))
+	asked.AuthenticationSettings = &securityv2.AuthenticationSettings{Http: read[typesv2.Authentication](authentications[5])}
+	asked.Authorization.Http = read[typesv2.Authorization](authorizations[4])
 	edits := []edit{
 		testResource(securityKind, group, &securityv2.Group{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{"*/a"}}}),
 		testResource(securitySettingKind, group.Child("settings", "s1"), rules(rule(workspace, group), rule(testDomain, group), rule(group, testDomain))),
 		testResource("api.tsb.tetrate.io/v2/WorkspaceSetting", workspace.Child("settings", "s1"), &tsbv2.WorkspaceSetting{
-			DefaultSecuritySetting: rules(rule(group, workspace), rule(testDomain, workspace)),
+			DefaultSecuritySetting: asked,
 		}),
 		testResource(serviceSettingKind, group.Child("servicesettings", "s1"), &securityv2.ServiceSecuritySetting{
 			Service: "a/svc.a.svc.cluster.local", Settings: rules(rule(workspace, workspace)),
