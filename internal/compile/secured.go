@@ -61,14 +61,14 @@ func (p *protection) namespaces(r *Reads, cluster string, out *output) []intent.
 		if p.Scope.Index == "" && ownerOf(r, securityScope(p.Workspace), cluster, ns) != "" {
 			continue // of a group, which has what the workspace says too
 		}
-		n := intent.SecuredPods{Namespace: ns, MTLS: p.MTLS, Access: p.accessIn(r, ns), Guards: p.guardsIn(r, cluster, ns, out)}
+		n := intent.SecuredPods{Namespace: ns, MTLS: p.MTLS, Access: p.accessIn(r, ns), Guards: p.guardsIn(r, cluster, ns, out), Extensions: p.extensionsIn(r, cluster, ns, out)}
 		if n.Access.Everybody() {
 			n.Access = nil // as if nothing was said
 		}
 		if n.Access != nil {
 			n.Gateways = gatewaysIn(r, cluster, ns)
 		}
-		if n.MTLS != "" || n.Access != nil || len(n.Guards) > 0 {
+		if n.MTLS != "" || n.Access != nil || len(n.Guards)+len(n.Extensions) > 0 {
 			all = append(all, n)
 		}
 	}

@@ -38,8 +38,8 @@ type protection struct {
 type demands struct {
 	MTLS   intent.MTLS
 	Access *access
-	// Tokens are what requests have to carry, and Asked what decides about each of them. Extensions and Firewall are not
-	// translated: they let nobody in.
+	// Tokens are what requests have to carry, Asked what decides about each of them, and Extensions meet them. Firewall is not
+	// translated: it lets nobody in.
 	Tokens, Asked, Extensions, Firewall *parts
 }
 
@@ -251,7 +251,7 @@ func (p *protection) demandsOf(r *Reads, l *level) demands {
 	}
 	d.Access = p.accessOf(r, l.Setting.GetAuthorization())
 	d.Tokens, d.Asked = tokenParts(l), askedParts(l)
-	d.Extensions, d.Firewall = closedBy(l, "extension"), closedBy(l, "waf")
+	d.Extensions, d.Firewall = extensionParts(r, l), closedBy(l, "waf")
 	return d
 }
 
@@ -321,7 +321,8 @@ func saySetting(r *Reads, fqn resource.FQN, out *output) bool {
 		out.say(fqn, no(reasonNoEffect, strings.TrimSuffix(l.Field, "."), "One setting of security holds, and that of %q comes first.", first))
 		return false
 	}
-	for _, field := range untranslatedGuards(l.Setting) {
+	sayExtensions(r, l, out)
+	for _, field := range untranslatedGuards(l) {
 		out.say(fqn, no(reasonNotTranslated, l.Field+field, "The field %s is not translated; services let nobody in, because they would let in too many.", l.Field+field))
 	}
 	a := l.Setting.GetAuthorization()

@@ -49,7 +49,7 @@ func drawSecurity(t *rapid.T) edit {
 }
 
 func drawProtection(t *rapid.T) *securityv2.SecuritySetting {
-	s := &securityv2.SecuritySetting{ConfigGenerationMetadata: drawMetadata(t)}
+	s := &securityv2.SecuritySetting{ConfigGenerationMetadata: drawMetadata(t), Extension: drawAttachments(t)}
 	if mode := one(t, "mtls", 0, 1, 2); mode > 0 {
 		s.AuthenticationSettings = &securityv2.AuthenticationSettings{TrafficMode: securityv2.AuthenticationSettings_TrafficMode(mode)}
 	}
@@ -95,6 +95,7 @@ func goodSecurity(workspace resource.FQN) []edit {
 	}
 	asked := rules(rule(group, workspace), rule(testDomain, workspace))
 	asked.AuthenticationSettings = &securityv2.AuthenticationSettings{Http: read[typesv2.Authentication](authentications[5])}
+	asked.Extension = []*typesv2.WasmAttachment{{Fqn: string(testExtension)}}
 	asked.Authorization.Http = read[typesv2.Authorization](authorizations[4])
 	edits := []edit{
 		testResource(securityKind, group, &securityv2.Group{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{"*/a"}}}),

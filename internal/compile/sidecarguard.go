@@ -4,7 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
+	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 )
@@ -21,7 +22,9 @@ type part struct {
 	// FQN and Field are the setting, and what stands before its fields.
 	FQN   resource.FQN
 	Field string
-	Guard *intent.Guard
+	// One of these.
+	Guard     *intent.Guard
+	Extension *intent.Extension
 }
 
 func (p *parts) and(q *parts) *parts {
@@ -41,7 +44,7 @@ func tokenParts(l *level) *parts {
 		return nil
 	}
 	g := &intent.Guard{JWT: tokens(a)}
-	return partsOf(l, g, isClosed(l.Setting, "authenticationSettings.") || unguarded(&server{authentication: a}, g) != "")
+	return partsOf(l, g, isClosed(l, "authenticationSettings.") || unguarded(&server{authentication: a}, g) != "")
 }
 
 // partsOf is a guard, or nobody is let in.
@@ -52,7 +55,7 @@ func partsOf(l *level, g *intent.Guard, closed bool) *parts {
 	case *g == (intent.Guard{}):
 		return &parts{}
 	}
-	return &parts{List: []part{{l.FQN, l.Field, g}}}
+	return &parts{List: []part{{FQN: l.FQN, Field: l.Field, Guard: g}}}
 }
 
 // askedParts are what decides about requests, nil when the setting says nothing of them.
@@ -68,24 +71,25 @@ func askedParts(l *level) *parts {
 	if l := a.GetLocal(); l != nil {
 		g.Rules = accessRules(l)
 	}
-	return partsOf(l, g, isClosed(l.Setting, "authorization.") || unguarded(&server{}, g) != "")
+	return partsOf(l, g, isClosed(l, "authorization.") || unguarded(&server{}, g) != "")
 }
 
 // closedBy is nil when a setting has none of the fields.
 func closedBy(l *level, fields string) *parts {
-	if !isClosed(l.Setting, fields) {
+	if !isClosed(l, fields) {
 		return nil
 	}
 	return &parts{Closed: true}
 }
 
-func isClosed(s *securityv2.SecuritySetting, fields string) bool {
-	return slices.ContainsFunc(untranslatedGuards(s), func(f string) bool { return strings.HasPrefix(f, fields) })
+func isClosed(l *level, fields string) bool {
+	return slices.ContainsFunc(untranslatedGuards(l), func(f string) bool { return strings.HasPrefix(f, fields) })
 }
 
 // untranslatedGuards are the fields of a setting that keep some callers out and are not translated.
-func untranslatedGuards(s *securityv2.SecuritySetting) []string {
+func untranslatedGuards(l *level) []string {
 	var fields []string
+	s := l.Setting
 	add := func(field string, set bool) {
 		if set {
 			fields = append(fields, field)
@@ -94,8 +98,8 @@ func untranslatedGuards(s *securityv2.SecuritySetting) []string {
 	add("authenticationSettings.http.oidc", s.GetAuthenticationSettings().GetHttp().GetOidc() != nil)
 	// A sidecar has no right to read Secrets.
 	add("authorization.http.external.tls.secretName", s.GetAuthorization().GetHttp().GetExternal().GetTls().GetSecretName() != "")
-	for i := range s.GetExtension() {
-		add("extension["+itoa(i)+"]", true)
+	for i := range s.GetExtension() { // that of the namespace could not be left out for one service
+		add("extension["+itoa(i)+"]", l.FQN.Plural() == "servicesettings")
 	}
 	add("waf", s.GetWaf() != nil)
 	return fields
@@ -124,7 +128,9 @@ func (d demands) decides() bool {
 			return true
 		}
 	}
-	return false
+	return d.Extensions != nil && slices.ContainsFunc(d.Extensions.List, func(p part) bool {
+		return p.Extension.Phase == extensionv2.WasmExtension_AUTHN.String() || p.Extension.Phase == extensionv2.WasmExtension_AUTHZ.String()
+	})
 }
 
 // guardsIn are the guards of a namespace, with what its cluster, which has reported, knows of the services that they ask.
@@ -140,6 +146,64 @@ func (p *protection) guardsIn(r *Reads, name, namespace string, out *output) []i
 			}
 			return s.upstream(part.Field+at, field, u)
 		}))
+	}
+	return all
+}
+
+// atSidecars is one of the extensions that a setting attaches.
+func atSidecars(r *Reads, l *level, a *typesv2.WasmAttachment) (intent.Extension, *lack) {
+	return attach(r, l.FQN, a, typesv2.WasmAttachment_Match_CLIENT, "Mode CLIENT is about calls that services make, and a setting of security about those that they get")
+}
+
+// extensionParts are the extensions that a setting attaches, nil for none. Without one that may decide, nobody is let in.
+func extensionParts(r *Reads, l *level) *parts {
+	if len(l.Setting.GetExtension()) == 0 || isClosed(l, "extension[") {
+		return closedBy(l, "extension[")
+	}
+	out := &parts{}
+	for i, a := range l.Setting.GetExtension() {
+		e, lack := atSidecars(r, l, a)
+		switch {
+		case lack == nil:
+			out.List = append(out.List, part{FQN: l.FQN, Field: l.Field + "extension[" + itoa(i) + "]", Extension: &e})
+		case !lack.Optional:
+			out.Closed = true
+		}
+	}
+	return out
+}
+
+// sayExtensions says which extensions of a setting cannot be had.
+func sayExtensions(r *Reads, l *level, out *output) {
+	for i, a := range l.Setting.GetExtension() {
+		_, lack := atSidecars(r, l, a)
+		field := l.Field + "extension[" + itoa(i) + "]"
+		switch {
+		case lack == nil:
+		case lack.Optional:
+			out.say(l.FQN, no(lack.Reason, field+lack.Field, "%s; it is left out.", lack.What))
+		default:
+			out.say(l.FQN, no(lack.Reason, field+lack.Field, "%s. Services let nobody in without it.", lack.What))
+		}
+	}
+}
+
+// extensionsIn are those of a namespace. Of two attachments of the same one, that of the level further up holds.
+func (p *protection) extensionsIn(r *Reads, name, namespace string, out *output) []intent.Extension {
+	if p.Extensions == nil {
+		return nil
+	}
+	var all []intent.Extension
+	for _, part := range p.Extensions.List {
+		e := *part.Extension
+		if slices.ContainsFunc(all, func(x intent.Extension) bool { return x.Name == e.Name }) {
+			continue
+		}
+		s := &scene{r: r, out: out, cluster: cluster{Name: name, Known: true}, plan: &plan{FQN: part.FQN, Namespace: namespace}}
+		s.checkPullSecret(part.Field, &e)
+		slices.Sort(e.Ports)
+		e.Ports = slices.Compact(e.Ports)
+		all = append(all, e)
 	}
 	return all
 }

@@ -26,6 +26,8 @@ type SecuredPods struct {
 	// Guards stand before the workloads; a request meets all of them. Without is how many of the namespace's it does not meet.
 	Guards  []Guard
 	Without int
+	// Extensions meet the requests that come in.
+	Extensions []Extension
 	// Gateways of the namespace, where there is an Access.
 	Gateways []GatewayPods
 }

@@ -37,6 +37,14 @@ func renderSecurity(s *intent.Security) []config {
 				wave: waveEnvoyFilter, dress: dress, spec: f,
 			})
 		}
+		for j := range p.Extensions {
+			e := &p.Extensions[j]
+			configs = append(configs, config{
+				apiVersion: "extensions.istio.io/v1alpha1", kind: "WasmPlugin", namespace: p.Namespace,
+				name: "inbound.sidecars." + e.Name, // those of a gateway have one dot
+				wave: waveWasmPlugin, dress: dress, spec: sidecarPlugin(e),
+			})
+		}
 		if p.Access == nil {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"google.golang.org/protobuf/types/known/structpb"
+	extensions "istio.io/api/extensions/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
 	istiotype "istio.io/api/type/v1beta1"
 
@@ -35,6 +36,18 @@ func sidecarGuards(p *intent.SecuredPods, selector *istiotype.WorkloadSelector) 
 	}
 	if p.Without > 0 {
 		out.ConfigPatches = append(out.ConfigPatches, withoutShared(p.Without))
+	}
+	return out
+}
+
+// sidecarPlugin puts an extension into what the sidecars of a namespace hear. Gateways do not hear in Istio's words, they call.
+func sidecarPlugin(e *intent.Extension) *extensions.WasmPlugin {
+	out := wasmPlugin(nil, e)
+	if out.Match == nil {
+		out.Match = []*extensions.WasmPlugin_TrafficSelector{{}}
+	}
+	for _, m := range out.Match {
+		m.Mode = istiotype.WorkloadMode_SERVER
 	}
 	return out
 }
