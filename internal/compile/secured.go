@@ -81,20 +81,43 @@ func remains(r *Reads, cluster, namespace string) bool {
 	return f != nil && !f.GetNamespace().GetTerminating()
 }
 
+// reaches says whether the namespace of the service is the group's in a cluster.
+func (p *protection) reaches(r *Reads, cluster string) bool {
+	return owns(r, p.Workspace, cluster, p.Namespace) && ownerOf(r, p.Scope.Index, cluster, p.Namespace) == p.Scope.FQN
+}
+
+func (p *protection) serviceIn(r *Reads, cluster string) *isthmusv1.Service {
+	f, _ := r.get(string(store.FactKey(cluster, "service/"+p.Namespace+"/"+p.Service))).(*isthmusv1.Fact)
+	return f.GetService()
+}
+
+// sayUnknown says when no cluster has the service.
+func (p *protection) sayUnknown(r *Reads, out *output) {
+	reached, found := false, false
+	trusts(r, p.Workspace.Ancestor("organizations"), func(cluster, _ string) {
+		if p.reaches(r, cluster) {
+			reached = true
+			found = found || p.serviceIn(r, cluster) != nil
+		}
+	})
+	if reached && !found {
+		out.say(p.FQN, no(reasonUnknownService, "service", "Service %q does not exist in namespace %q of any cluster.", p.Service, p.Namespace))
+	}
+}
+
 // service is what is protected of one in a cluster, nil while that is nothing.
 func (p *protection) service(r *Reads, cluster string, out *output) *intent.SecuredPods {
-	if !owns(r, p.Workspace, cluster, p.Namespace) || ownerOf(r, p.Scope.Index, cluster, p.Namespace) != p.Scope.FQN || !remains(r, cluster, p.Namespace) {
+	if !p.reaches(r, cluster) || !remains(r, cluster, p.Namespace) {
 		return nil
 	}
 	say := func(reason, format string) {
 		out.say(p.FQN, in(cluster, no(reason, "service", format, p.Service, p.Namespace)))
 	}
-	f, _ := r.get(string(store.FactKey(cluster, "service/"+p.Namespace+"/"+p.Service))).(*isthmusv1.Fact)
-	selector := f.GetService().GetSelector()
+	svc := p.serviceIn(r, cluster)
+	selector := svc.GetSelector()
 	switch {
-	case f == nil:
-		say(reasonUnknownService, "Service %q does not exist in namespace %q.")
-		return nil
+	case svc == nil:
+		return nil // another cluster may have it
 	case len(selector) == 0:
 		say(reasonNoEffect, "Service %q in namespace %q selects no pods that could be protected.")
 		return nil

@@ -157,6 +157,9 @@ func deriveSecurity(r *Reads, unit string, out *output) {
 		out.say(fqn, no(reasonNamespaceForeign, "service", "Namespace %q is not selected by group %q.", p.Namespace, p.Scope.FQN))
 		return
 	}
+	if p.Service != "" {
+		p.sayUnknown(r, out)
+	}
 	for key, v := range r.prefix(clusterNamesPrefix) {
 		name := strings.TrimPrefix(key, clusterNamesPrefix)
 		if v.(resource.FQN) == fqn.Ancestor("organizations") && slices.ContainsFunc(p.Scope.Patterns, func(q pattern) bool { return q.Cluster == "*" || q.Cluster == name }) {

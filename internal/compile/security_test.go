@@ -168,7 +168,7 @@ func securityProbes() [][][]edit {
 			append(setting(group, ""), edit{store.ResourceKey(workspace.Child("settings", "s1")), nil}, edit{store.FactKey("c3", "mesh//"), nil}),
 			{third}, goodFacts("c3"), {{third.key, nil}}, gone(store.ResourceKey(group.Child("settings", "s0"))),
 		},
-		{service(map[string]string{"app": "x"}), gone(store.FactKey("c1", "workload/a/gw")), service(nil), gone(store.FactKey("c1", "service/a/svc"))},
+		{service(map[string]string{"app": "x"}), gone(store.FactKey("c1", "workload/a/gw")), service(nil), gone(store.FactKey("c1", "service/a/svc")), gone(store.FactKey("c2", "service/a/svc"))},
 		{serviceSetting("s0"), gone(store.ResourceKey(group.Child("servicesettings", "s0"))), grouped(before, "", "*/a")},
 		{gone(store.FactKey("c1", "namespace//b")), gone(store.FactKey("c2", "mesh//"))},
 		{gone(store.ResourceKey(group)), gone(store.ResourceKey(workspace.Child("settings", "s1")))},
