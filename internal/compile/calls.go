@@ -1,7 +1,7 @@
 package compile
 
 import (
-	"slices"
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -11,10 +11,17 @@ import (
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
 )
 
-// wanted is a call that somebody wants in a field of a specification.
+// callsWanted are the calls that a setting wants.
+type callsWanted struct {
+	By    resource.FQN
+	Calls []wanted
+}
+
+// wanted is a call that stands in a field of a specification.
 type wanted struct {
 	intent.Call
 	Field string
@@ -32,28 +39,56 @@ func upstreamSettings(s *trafficv2.TrafficSetting) (all []*trafficv2.UpstreamTra
 }
 
 // calls are how a setting wants hosts to be called: first what it says of all of them, if anything.
-func calls(s *trafficv2.TrafficSetting) []wanted {
-	every := oldCall(s.GetResilience()) //nolint:staticcheck // deprecated for users, still obeyed
-	var named []wanted
-	all, field := upstreamSettings(s)
+func (l *trafficLevel) calls() *callsWanted {
+	old := l.Setting.GetResilience() //nolint:staticcheck // deprecated for users, still obeyed
+	all, field := upstreamSettings(l.Setting)
+	if old == nil && len(all) == 0 {
+		return nil
+	}
+	out := &callsWanted{By: l.FQN}
+	every := oldCall(old)
 	for i, u := range all {
 		for _, host := range u.GetHosts() {
 			switch {
 			case host == everyHost:
-				add(&every, u.GetSettings())
+				addTo(&every, u.GetSettings())
 			case !strings.HasPrefix(host, everyHost):
-				c := intent.Call{Host: host, Name: dashed(host)[:min(len(host), 200)] + "-" + shortHash(host)}
-				add(&c, u.GetSettings())
-				named = append(named, wanted{c, field + "[" + itoa(i) + "].settings"})
+				c := intent.Call{Host: host, Name: dashed(host)[:min(len(host), 150)] + "-" + shortHash(host)}
+				addTo(&c, u.GetSettings())
+				out.Calls = append(out.Calls, wanted{c, l.Field + field + "[" + itoa(i) + "].settings"})
 			}
 		}
 	}
 	// Which endpoint, and which TLS, cannot be said of all hosts in one place.
 	every.Balance, every.MutualTLS, every.Pool.PerConnection = nil, false, 0
-	if every == (intent.Call{}) {
-		return named
+	if every != (intent.Call{}) {
+		out.Calls = append([]wanted{{Call: every}}, out.Calls...)
 	}
-	return append([]wanted{{Call: every}}, named...)
+	return out
+}
+
+// beside are the calls of one service, where its group has others. A rule is not added to that of the group, and so says what
+// that says too.
+func (c *callsWanted) beside(group *callsWanted) *callsWanted {
+	if c == nil {
+		return nil
+	}
+	out := &callsWanted{By: c.By}
+	for _, w := range c.Calls {
+		w.Alone = true
+		if group != nil {
+			for _, g := range group.Calls {
+				if g.Host == w.Host && g.NeedsRule() {
+					w.Alone = false
+					w.Balance = cmp.Or(w.Balance, g.Balance)
+					w.MutualTLS = w.MutualTLS || g.MutualTLS
+					w.Pool.PerConnection = cmp.Or(w.Pool.PerConnection, g.Pool.PerConnection)
+				}
+			}
+		}
+		out.Calls = append(out.Calls, w)
+	}
+	return out
 }
 
 // oldCall is what the older form says of all hosts.
@@ -72,8 +107,8 @@ func oldCall(r *trafficv2.Resilience) intent.Call {
 	return c
 }
 
-// add makes a call what settings say; what they do not say stays.
-func add(c *intent.Call, s *trafficv2.UpstreamTrafficSetting_Settings) {
+// addTo makes a call what settings say; what they do not say stays.
+func addTo(c *intent.Call, s *trafficv2.UpstreamTrafficSetting_Settings) {
 	r := s.GetResilience()
 	if e := ejection(r.GetCircuitBreakerSensitivity(), r.GetOutlierDetection()); e != nil {
 		c.Ejection = e
@@ -124,13 +159,11 @@ var consecutive = map[trafficv2.Sensitivity]uint32{trafficv2.Sensitivity_LOW: 20
 // ejection of a sensitivity counts what gateways answer with. The count of all errors is off: five of one path, such as those of a
 // request that nobody can serve, would take an endpoint from all others.
 func ejection(s trafficv2.Sensitivity, o *trafficv2.OutlierDetection) *intent.Ejection {
-	switch {
-	case o == nil && consecutive[s] == 0: // CUSTOM is about an outlierDetection, which the older form lacks
+	if n := consecutive[s]; n != 0 {
+		return &intent.Ejection{Any: intent.Errors{Percent: new(uint32(0))}, Gateway: intent.Errors{Count: n, Percent: new(uint32(100))}, MaxPercent: 100}
+	}
+	if s != trafficv2.Sensitivity_CUSTOM || o == nil { // the older form has no outlierDetection
 		return nil
-	case o == nil:
-		return &intent.Ejection{
-			Any: intent.Errors{Percent: new(uint32(0))}, Gateway: intent.Errors{Count: consecutive[s], Percent: new(uint32(100))}, MaxPercent: 100,
-		}
 	}
 	const envoys = 5 // Envoy's own count
 	errors := func(count, percent *uint32, otherwise uint32) intent.Errors {
@@ -194,29 +227,29 @@ func balance(l *trafficv2.LoadBalancer) *intent.Balance {
 }
 
 // sayCalls names what a setting says of hosts that has no effect.
-func sayCalls(r *Reads, o *outgoing, s *trafficv2.TrafficSetting, out *output) {
-	all, field := upstreamSettings(s)
+func sayCalls(r *Reads, l *trafficLevel, patterns []pattern, out *output) {
+	all, field := upstreamSettings(l.Setting)
 	for i, u := range all {
-		at := field + "[" + itoa(i) + "]"
+		at := l.Field + field + "[" + itoa(i) + "]"
 		for j, host := range u.GetHosts() {
 			where := at + ".hosts[" + itoa(j) + "]"
 			switch {
 			case host == everyHost:
-				sayEvery(o, u.GetSettings(), at+".settings", out)
+				sayEvery(l.FQN, u.GetSettings(), at+".settings", out)
 			case strings.HasPrefix(host, everyHost):
-				out.say(o.FQN, no(reasonNotTranslated, where, "Settings of the hosts of a domain are not translated: name the hosts, or all of them with %q.", everyHost))
+				out.say(l.FQN, no(reasonNotTranslated, where, "Settings of the hosts of a domain are not translated: name the hosts, or all of them with %q.", everyHost))
 			default:
-				sayUnknownHost(r, o, where, host, out)
+				sayUnknownHost(r, l.FQN, where, host, patterns, out)
 			}
 		}
-		sayUncounted(o, u.GetSettings().GetResilience().GetOutlierDetection(), at+".settings.resilience.outlierDetection", out)
+		sayUncounted(l.FQN, u.GetSettings().GetResilience(), at+".settings.resilience.outlierDetection", out)
 	}
 }
 
 // sayEvery names what cannot be said of all hosts.
-func sayEvery(o *outgoing, s *trafficv2.UpstreamTrafficSetting_Settings, at string, out *output) {
+func sayEvery(fqn resource.FQN, s *trafficv2.UpstreamTrafficSetting_Settings, at string, out *output) {
 	say := func(field string) {
-		out.say(o.FQN, no(reasonNotTranslated, at+field, "The field %s%s is not translated for the host %q: name the hosts.", at, field, everyHost))
+		out.say(fqn, no(reasonNotTranslated, at+field, "The field %s%s is not translated for the host %q: name the hosts.", at, field, everyHost))
 	}
 	if balance(s.GetLoadBalancer()) != nil {
 		say(".loadBalancer")
@@ -230,23 +263,28 @@ func sayEvery(o *outgoing, s *trafficv2.UpstreamTrafficSetting_Settings, at stri
 }
 
 // sayUncounted names counts of errors for which nobody is ejected.
-func sayUncounted(o *outgoing, d *trafficv2.OutlierDetection, at string, out *output) {
+func sayUncounted(fqn resource.FQN, r *trafficv2.UpstreamResilience, at string, out *output) {
+	d := r.GetOutlierDetection()
+	if d != nil && r.GetCircuitBreakerSensitivity() == trafficv2.Sensitivity_UNSET {
+		out.say(fqn, no(reasonNoEffect, at, "It is for circuitBreakerSensitivity CUSTOM, and none is set."))
+		return
+	}
 	if d.GetConsecutive5Xx() > 0 && d.GetEnforcingConsecutive5Xx() == 0 {
-		out.say(o.FQN, no(reasonNoEffect, at+".consecutive5Xx", "Nobody is ejected for it: enforcingConsecutive5Xx is 0."))
+		out.say(fqn, no(reasonNoEffect, at+".consecutive5Xx", "Nobody is ejected for it: enforcingConsecutive5Xx is 0."))
 	}
 	if d.GetConsecutiveLocalOriginFailure() > 0 && !d.GetSplitExternalLocalOriginErrors() {
-		out.say(o.FQN, no(reasonNoEffect, at+".consecutiveLocalOriginFailure", "It is counted when splitExternalLocalOriginErrors is true; else failures of connections count as gateway failures."))
+		out.say(fqn, no(reasonNoEffect, at+".consecutiveLocalOriginFailure", "It is counted when splitExternalLocalOriginErrors is true; else failures of connections count as gateway failures."))
 	}
 }
 
 // sayUnknownHost says of a Service that no cluster of the setting has it, once all of those have reported.
-func sayUnknownHost(r *Reads, o *outgoing, field, host string, out *output) {
+func sayUnknownHost(r *Reads, fqn resource.FQN, field, host string, patterns []pattern, out *output) {
 	labels := strings.Split(host, ".")
 	if len(labels) < 3 || labels[2] != "svc" {
 		return
 	}
 	any := false
-	for _, name := range o.clusters(r) {
+	for _, name := range clustersIn(r, fqn, patterns) {
 		c, _ := r.get(clustersPrefix + name).(cluster)
 		f, _ := r.get(string(store.FactKey(name, "service/"+labels[1]+"/"+labels[0]))).(*isthmusv1.Fact)
 		if !c.Known || f.GetService() != nil {
@@ -255,7 +293,7 @@ func sayUnknownHost(r *Reads, o *outgoing, field, host string, out *output) {
 		any = true
 	}
 	if any {
-		out.say(o.FQN, no(reasonUnknownService, field, "Service %q does not exist in namespace %q.", labels[0], labels[1]))
+		out.say(fqn, no(reasonUnknownService, field, "Service %q does not exist in namespace %q.", labels[0], labels[1]))
 	}
 }
 
@@ -276,20 +314,8 @@ func (o *outgoing) asGlobal(r *Reads, c cluster, w wanted, out *output) intent.C
 	_, form := h.FormFor(seen)
 	call.Global = &intent.GlobalCall{Ports: h.Ports, Failover: h.Failover, Spread: intent.SpreadOf(form.Endpoints)}
 	if call.Balance != nil && call.Balance.Simple == trafficv2.LoadBalancer_PASSTHROUGH.String() {
-		out.say(o.FQN, in(c.Name, no(reasonNoEffect, w.Field+".loadBalancer.simple", "Host %q is exposed by gateways: with PASSTHROUGH its calls would not find them.", call.Host)))
+		out.say(o.Calls.By, in(c.Name, no(reasonNoEffect, w.Field+".loadBalancer.simple", "Host %q is exposed by gateways: with PASSTHROUGH its calls would not find them.", call.Host)))
 		call.Balance = nil
 	}
 	return call
-}
-
-// clusters that the group selects namespaces of, sorted.
-func (o *outgoing) clusters(r *Reads) []string {
-	var names []string
-	for key, v := range r.prefix(clusterNamesPrefix) {
-		name := strings.TrimPrefix(key, clusterNamesPrefix)
-		if v == any(o.FQN.Ancestor("organizations")) && slices.ContainsFunc(o.Group.Patterns, func(p pattern) bool { return p.Cluster == "*" || p.Cluster == name }) {
-			names = append(names, name)
-		}
-	}
-	return names
 }

@@ -59,6 +59,9 @@ func drawTraffic(t *rapid.T) edit {
 		}
 	}
 	s.UpstreamTrafficSettings = drawCalls(t)
+	if one(t, "elsewhere", true, false) {
+		return drawTrafficElsewhere(t, s)
+	}
 	return testResource(settingKind, trafficFQN(t).Child("settings", one(t, "setting", "s1", "s2")), s)
 }
 

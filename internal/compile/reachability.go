@@ -7,18 +7,6 @@ import (
 	"isthmus.dev/isthmus/internal/wellknown"
 )
 
-// reachability is what the services of a group may know of, nil for everything.
-func reachability(s *trafficv2.TrafficSetting) *trafficv2.Reachability {
-	r := s.GetOutbound().GetReachability()
-	if r == nil {
-		r = s.GetReachability()
-	}
-	if r.GetMode() == trafficv2.Reachability_UNSET || r.GetMode() == trafficv2.Reachability_CLUSTER {
-		return nil
-	}
-	return r
-}
-
 // visible are the hosts, as "<namespace>/<host>", that services of the group know of in a cluster. Global hosts are always among
 // them: without theirs a call would leave the mesh instead of going to the gateway of another cluster.
 func (o *outgoing) visible(r *Reads, cluster string) []string {
@@ -32,7 +20,11 @@ func (o *outgoing) visible(r *Reads, cluster string) []string {
 	case trafficv2.Reachability_NAMESPACE:
 		hosts = []string{"./*"}
 	case trafficv2.Reachability_GROUP:
-		inAll(o.Group.namespaces(r, cluster))
+		if o.Scope.Index == "" { // in no group a namespace is alone
+			hosts = []string{"./*"}
+			break
+		}
+		inAll(o.Scope.namespaces(r, cluster))
 	case trafficv2.Reachability_WORKSPACE:
 		inAll(o.Owned.namespaces(r, cluster))
 	case trafficv2.Reachability_CUSTOM:
@@ -43,8 +35,10 @@ func (o *outgoing) visible(r *Reads, cluster string) []string {
 	if slices.Contains(hosts, "*/*") {
 		return []string{"*/*"}
 	}
-	if to, ref := o.exit(); o.Host != "" && !slices.Contains(hosts, ref.Namespace+"/*") {
-		hosts = append(hosts, ref.Namespace+"/"+to.Host)
+	if o.Exit != nil {
+		if to, ref := o.Exit.service(); !slices.Contains(hosts, ref.Namespace+"/*") {
+			hosts = append(hosts, ref.Namespace+"/"+to.Host)
+		}
 	}
 	hosts = append(hosts, wellknown.GlobalNamespace+"/*")
 	slices.Sort(hosts)

@@ -69,6 +69,8 @@ func deriveResource(r *Reads, unit string, out *output) {
 		}
 	case *securityv2.ServiceSecuritySetting:
 		out.put(securedServicePrefix(fqn.Parent(), spec.GetService())+string(fqn), fqn)
+	case *trafficv2.ServiceTrafficSetting:
+		out.put(trafficServicePrefix(fqn.Parent(), spec.GetService())+string(fqn), fqn)
 	case gatewaySpec:
 		indexGateway(r, fqn, spec, out)
 		indexEgress(fqn, spec, out)
@@ -232,10 +234,10 @@ func untranslated(spec proto.Message) []string {
 		add("isolationBoundary", s.GetIsolationBoundary() != "")
 		add("profiles", len(s.GetProfiles()) > 0)
 	case *tsbv2.WorkspaceSetting, *tsbv2.OrganizationSetting:
-		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting", "failoverSettings", "regionalFailover", "networkSettings")
+		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting", "defaultTrafficSetting", "failoverSettings", "regionalFailover", "networkSettings")
 		add("failoverSettings.automaticLoadBalancing", s.(failoverSetting).GetFailoverSettings().GetAutomaticLoadBalancing() != nil)
 	case *tsbv2.TenantSetting:
-		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting")
+		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting", "defaultTrafficSetting")
 	case *gatewayv2.Group:
 		add("profiles", len(s.GetProfiles()) > 0)
 	case *trafficv2.Group:
@@ -243,10 +245,29 @@ func untranslated(spec proto.Message) []string {
 	case *securityv2.Group:
 		add("profiles", len(s.GetProfiles()) > 0)
 	case *trafficv2.TrafficSetting:
-		fields = setFields(s, "fqn", "displayName", "description", "etag", "configGenerationMetadata", "egress", "reachability", "resilience", "outbound", "upstreamTrafficSettings")
-		add("resilience.circuitBreakerSensitivity", s.GetResilience().GetCircuitBreakerSensitivity() == trafficv2.Sensitivity_CUSTOM) //nolint:staticcheck // deprecated for users, still obeyed
-		add("resilience.keepAlive.tcp.downstream", s.GetResilience().GetKeepAlive().GetTcp().GetDownstream() != nil)                  //nolint:staticcheck // deprecated for users, still obeyed
+		fields = untranslatedTraffic(s, "")
+	case *trafficv2.ServiceTrafficSetting:
+		fields = untranslatedTraffic(s.GetSettings(), "settings.")
+	}
+	if d, ok := spec.(trafficDefaults); ok && d.GetDefaultTrafficSetting() != nil {
+		fields = append(fields, untranslatedTraffic(d.GetDefaultTrafficSetting(), "defaultTrafficSetting.")...)
 	}
 	slices.Sort(fields)
+	return fields
+}
+
+// untranslatedTraffic are the fields of a setting of traffic that stands below a prefix.
+func untranslatedTraffic(s *trafficv2.TrafficSetting, prefix string) []string {
+	fields := setFields(s, "fqn", "displayName", "description", "etag", "configGenerationMetadata", "egress", "reachability", "resilience", "outbound", "upstreamTrafficSettings")
+	r := s.GetResilience() //nolint:staticcheck // deprecated for users, still obeyed
+	if r.GetCircuitBreakerSensitivity() == trafficv2.Sensitivity_CUSTOM {
+		fields = append(fields, "resilience.circuitBreakerSensitivity")
+	}
+	if r.GetKeepAlive().GetTcp().GetDownstream() != nil {
+		fields = append(fields, "resilience.keepAlive.tcp.downstream")
+	}
+	for i := range fields {
+		fields[i] = prefix + fields[i]
+	}
 	return fields
 }

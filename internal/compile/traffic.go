@@ -5,11 +5,12 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
-	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
@@ -21,25 +22,105 @@ const intentOutgoing = "u/intent/outgoing/"
 // trafficScope is that of the traffic groups of a workspace.
 func trafficScope(workspace resource.FQN) string { return "u/trafficgroups/" + string(workspace) }
 
-// outgoing is what a traffic setting says of calls that leave their namespace, before any cluster was looked at.
+// outgoing is how services call others - those of a traffic group, those of a workspace that are in no group, or one - before
+// any cluster was looked at. It is shared by the clusters and never changes.
 type outgoing struct {
+	// FQN of the group, the workspace or the setting of one service.
 	FQN, Workspace resource.FQN
-	// Field and Host are where unknown hosts are sent to, empty when nothing is said.
-	Field, Host string
-	// Reach is what is known of, nil for everything.
-	Reach    *trafficv2.Reachability
-	Calls    []wanted
+	// Owners are the settings that say so, the nearest one first.
+	Owners   []resource.FQN
 	Metadata intent.Metadata
-	// Group is where the setting holds, and Owned what the workspace owns, where that is asked for.
-	Group, Owned *scope
+	// Scope is where it holds, and Owned what the workspace owns, where that is asked for.
+	Scope, Owned *scope
+	// Service in Namespace is the one whose calls these are; empty for those of all.
+	Namespace, Service string
+	manners
 }
 
-// trafficLayer decides which traffic settings hold, and in which clusters they may.
+// manners are the parts of a setting. What is not said is nil.
+type manners struct {
+	Exit  *wayOut
+	Reach *trafficv2.Reachability
+	// Calls are said by one setting.
+	Calls *callsWanted
+}
+
+// wayOut is where unknown hosts are sent to, and which field of which setting says so.
+type wayOut struct {
+	By          resource.FQN
+	Field, Host string
+}
+
+// over is what is said nearby, and what is not said there from further away.
+func (w manners) over(far manners) manners {
+	return manners{Exit: cmp.Or(w.Exit, far.Exit), Reach: cmp.Or(w.Reach, far.Reach), Calls: cmp.Or(w.Calls, far.Calls)}
+}
+
+// trafficLevel is a setting of traffic in a resource.
+type trafficLevel struct {
+	FQN resource.FQN
+	// Field is what stands before the fields of the setting.
+	Field   string
+	Setting *trafficv2.TrafficSetting
+}
+
+// trafficDefaults are the settings of organizations, tenants and workspaces.
+type trafficDefaults interface {
+	GetDefaultTrafficSetting() *trafficv2.TrafficSetting
+}
+
+// trafficOf is the setting of traffic in a resource, nil when there is none.
+func trafficOf(res *resource.Resource) *trafficLevel {
+	switch spec := res.Spec.(type) {
+	case *trafficv2.TrafficSetting:
+		return &trafficLevel{FQN: res.FQN, Setting: spec}
+	case *trafficv2.ServiceTrafficSetting:
+		return &trafficLevel{FQN: res.FQN, Field: "settings.", Setting: spec.GetSettings()}
+	case trafficDefaults:
+		if s := spec.GetDefaultTrafficSetting(); s != nil {
+			return &trafficLevel{FQN: res.FQN, Field: "defaultTrafficSetting.", Setting: s}
+		}
+	}
+	return nil
+}
+
+// settingAt is the setting below an owner that says something: of several, the first one in the order of names.
+func settingAt[L any](r *Reads, owner resource.FQN, of func(*resource.Resource) *L) *L {
+	for _, v := range r.prefix(string(store.ChildPrefix(owner, "settings"))) {
+		if res, ok := v.(*resource.Resource); ok {
+			if l := of(res); l != nil {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+// manners that a setting wants.
+func (l *trafficLevel) manners() manners {
+	s := l.Setting
+	out := manners{Reach: s.GetOutbound().GetReachability(), Calls: l.calls()}
+	if out.Reach == nil {
+		out.Reach = s.GetReachability()
+	}
+	if out.Reach.GetMode() == trafficv2.Reachability_UNSET {
+		out.Reach = nil
+	}
+	if host := s.GetOutbound().GetEgress().GetHost(); host != "" {
+		out.Exit = &wayOut{l.FQN, l.Field + "outbound.egress.host", host}
+	} else if host := s.GetEgress().GetHost(); host != "" {
+		out.Exit = &wayOut{l.FQN, l.Field + "egress.host", host}
+	}
+	return out
+}
+
+// trafficLayer decides which settings hold for whom, and in which clusters.
 func trafficLayer() *layer {
 	return &layer{
 		name: "traffic",
 		unitOf: func(key string) string {
-			if fqn := store.Key(key).FQN(); fqn.Plural() == "settings" && fqn.Parent().Plural() == "trafficgroups" {
+			switch fqn := store.Key(key).FQN(); fqn.Plural() {
+			case "trafficgroups", "workspaces", "settings", "servicesettings":
 				return string(fqn)
 			}
 			return ""
@@ -51,48 +132,128 @@ func trafficLayer() *layer {
 
 func deriveTraffic(r *Reads, unit string, out *output) {
 	fqn := resource.FQN(unit)
-	spec, _ := specOf(r, fqn).(*trafficv2.TrafficSetting)
-	group, _ := specOf(r, fqn.Parent()).(*trafficv2.Group)
-	workspace, _ := specOf(r, fqn.Ancestor("workspaces")).(*tsbv2.Workspace)
-	if spec == nil || group == nil || workspace == nil {
-		return // the resource layer says what is missing
-	}
-	if group.GetConfigMode() == typesv2.ConfigMode_DIRECT {
-		out.say(fqn, no(reasonDirectGroup, "", "Group %q is in DIRECT mode.", fqn.Parent()))
+	if strings.HasSuffix(fqn.Plural(), "settings") && !sayTraffic(r, fqn, out) || fqn.Plural() == "settings" {
 		return
 	}
-	for _, v := range r.prefix(string(store.ChildPrefix(fqn.Parent(), "settings"))) {
-		if first, ok := v.(*resource.Resource); ok {
-			if first.FQN != fqn {
-				out.say(fqn, no(reasonNoEffect, "", "A group has one traffic setting, and %q comes first.", first.FQN))
-				return
-			}
-			break
-		}
-	}
-	o := &outgoing{
-		FQN: fqn, Workspace: fqn.Ancestor("workspaces"), Metadata: mergeMetadata(workspace, group, spec),
-		Group: scopeOf(r, fqn.Parent()),
-		Field: "outbound.egress.host", Host: spec.GetOutbound().GetEgress().GetHost(), Reach: reachability(spec), Calls: calls(spec),
-	}
-	sayCalls(r, o, spec, out)
-	if o.Reach.GetMode() == trafficv2.Reachability_WORKSPACE {
-		o.Owned = scopeOf(r, o.Workspace)
-	}
-	if o.Host == "" {
-		o.Field, o.Host = "egress.host", spec.GetEgress().GetHost()
-	}
-	if o.Host == "" && o.Reach == nil && len(o.Calls) == 0 {
+	o := outgoingOf(r, fqn)
+	if o == nil {
 		return
 	}
-	for _, name := range o.clusters(r) {
+	for _, name := range clustersIn(r, fqn, o.Scope.Patterns) {
 		out.put(outPrefix(name)+unit, o)
 	}
 }
 
+// outgoingOf is nil when nothing is said.
+func outgoingOf(r *Reads, fqn resource.FQN) *outgoing {
+	o := &outgoing{FQN: fqn, Workspace: fqn.Ancestor("workspaces")}
+	owners := []resource.FQN{fqn.Ancestor("organizations"), fqn.Ancestor("tenants"), o.Workspace}
+	if group := fqn.Ancestor("trafficgroups"); group != "" {
+		spec, _ := specOf(r, group).(*trafficv2.Group)
+		if spec == nil || spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
+			return nil
+		}
+		owners = append(owners, group)
+	}
+	if specOf(r, o.Workspace) == nil {
+		return nil
+	}
+	o.Scope = scopeOf(r, owners[len(owners)-1])
+	var wanted []proto.Message
+	for _, owner := range owners {
+		wanted = append(wanted, specOf(r, owner))
+		if l := settingAt(r, owner, trafficOf); l != nil {
+			o.Owners = append([]resource.FQN{l.FQN}, o.Owners...)
+			wanted = append(wanted, l.Setting)
+			o.manners = l.manners().over(o.manners)
+		}
+	}
+	if service, _ := specOf(r, fqn).(*trafficv2.ServiceTrafficSetting); service != nil {
+		wanted = append(wanted, service, service.GetSettings())
+		o.aim(service)
+	}
+	o.Metadata = mergeMetadata(wanted...)
+	if o.Exit == nil && o.Reach == nil && o.Calls == nil {
+		return nil
+	}
+	if o.Reach.GetMode() == trafficv2.Reachability_WORKSPACE {
+		o.Owned = scopeOf(r, o.Workspace)
+	}
+	return o
+}
+
+// aim makes ways those of one service. What is said of its group, and not of it, is not said again: a Sidecar takes the place of
+// that of the namespace, and a filter adds to that.
+func (o *outgoing) aim(s *trafficv2.ServiceTrafficSetting) {
+	namespace, host, _ := strings.Cut(s.GetService(), "/")
+	o.Namespace = namespace
+	o.Service, _, _ = strings.Cut(host, ".")
+	own := (&trafficLevel{FQN: o.FQN, Field: "settings.", Setting: s.GetSettings()}).manners()
+	all := own.over(o.manners)
+	if own.Exit == nil && own.Reach == nil {
+		all.Exit, all.Reach = nil, nil
+	}
+	all.Calls = own.Calls.beside(o.Calls)
+	o.manners, o.Owners = all, append([]resource.FQN{o.FQN}, o.Owners...)
+}
+
+// clustersIn are the clusters of an organization of which any of the patterns may select namespaces, sorted; all without patterns.
+func clustersIn(r *Reads, fqn resource.FQN, patterns []pattern) []string {
+	var names []string
+	for key, v := range r.prefix(clusterNamesPrefix) {
+		name := strings.TrimPrefix(key, clusterNamesPrefix)
+		if v == any(fqn.Ancestor("organizations")) && (len(patterns) == 0 || slices.ContainsFunc(patterns, func(p pattern) bool { return p.Cluster == "*" || p.Cluster == name })) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// sayTraffic says what a setting of traffic cannot do, wherever it stands. False means that it does nothing at all.
+func sayTraffic(r *Reads, fqn resource.FQN, out *output) bool {
+	res, _ := r.get(string(store.ResourceKey(fqn))).(*resource.Resource)
+	l := trafficOf(res)
+	if l == nil {
+		return false
+	}
+	group, _ := specOf(r, fqn.Parent()).(*trafficv2.Group)
+	if group.GetConfigMode() == typesv2.ConfigMode_DIRECT {
+		out.say(fqn, no(reasonDirectGroup, "", "Group %q is in DIRECT mode.", fqn.Parent()))
+		return false
+	}
+	patterns := selectorPatterns(group.GetNamespaceSelector().GetNames())
+	if service, ok := res.Spec.(*trafficv2.ServiceTrafficSetting); ok {
+		for _, v := range r.prefix(trafficServicePrefix(fqn.Parent(), service.GetService())) {
+			if first := v.(resource.FQN); first != fqn {
+				out.say(fqn, no(reasonNoEffect, "service", "A service has one traffic setting, and %q comes first.", first))
+				return false
+			}
+			break
+		}
+		if ns, _, _ := strings.Cut(service.GetService(), "/"); group != nil && !slices.ContainsFunc(patterns, func(q pattern) bool { return matchName(q.Namespace, ns) }) {
+			out.say(fqn, no(reasonNamespaceForeign, "service", "Namespace %q is not selected by group %q.", ns, fqn.Parent()))
+			return false
+		}
+	} else if first := settingAt(r, fqn.Parent(), trafficOf); first != nil && first.FQN != fqn {
+		whose := "A group has one traffic setting"
+		if l.Field != "" {
+			whose = "One default traffic setting holds"
+		}
+		out.say(fqn, no(reasonNoEffect, strings.TrimSuffix(l.Field, "."), "%s, and %q comes first.", whose, first.FQN))
+		return false
+	}
+	sayCalls(r, l, patterns, out)
+	return true
+}
+
+// trafficServicePrefix is where the settings of one service of a group are.
+func trafficServicePrefix(group resource.FQN, service string) string {
+	return "u/trafficservice/" + string(group) + "/" + service + "/"
+}
+
 func outPrefix(cluster string) string { return "u/out/" + cluster + "/" }
 
-// outgoingLayer looks at a traffic setting in one cluster: which namespaces are there, and where their calls can go.
+// outgoingLayer looks at how calls leave in one cluster: which namespaces are there, and where their calls can go.
 func outgoingLayer() *layer {
 	return &layer{
 		name: "outgoing",
@@ -115,37 +276,77 @@ func deriveOutgoing(r *Reads, unit string, out *output) {
 	if o == nil || !known {
 		return
 	}
-	namespaces := slices.DeleteFunc(o.Group.namespaces(r, name), func(ns string) bool {
-		f, _ := r.get(string(store.FactKey(name, "namespace//"+ns))).(*isthmusv1.Fact)
-		return c.Known && (f == nil || f.GetNamespace().GetTerminating())
-	})
-	if len(namespaces) == 0 {
-		return
-	}
 	made := &intent.Outgoing{
 		Key:       intent.GatewayKey{Cluster: name, FQN: o.FQN},
-		Workspace: o.Workspace.Name(), Metadata: o.Metadata, Namespaces: namespaces,
+		Workspace: o.Workspace.Name(), Owners: o.Owners, Metadata: o.Metadata, Namespaces: o.namespaces(r, c), Service: o.Service,
 	}
-	if o.Host != "" || o.Reach != nil {
+	if o.Service != "" && len(made.Namespaces) > 0 {
+		if made.Selector = o.pods(r, c, out); made.Selector == nil {
+			return
+		}
+	}
+	if len(made.Namespaces) == 0 {
+		return
+	}
+	if o.Exit != nil || o.Reach != nil && (o.Service != "" || o.Reach.GetMode() != trafficv2.Reachability_CLUSTER) {
 		made.Visible = o.visible(r, name)
 	}
-	for _, w := range o.Calls {
-		call := o.asGlobal(r, c, w, out)
-		made.Calls = append(made.Calls, call)
-		for _, ns := range namespaces {
-			if call.Global != nil && call.NeedsRule() {
-				out.put(ruledKey(name, ns, call.Host), true)
+	if o.Exit != nil {
+		to, ref := o.Exit.service()
+		made.Egress = to.Host
+		if c.Known {
+			sayExit(r, o.Exit, name, cmp.Or(ref.Service, to.Host), ref.Namespace, out)
+		}
+	}
+	if o.Calls != nil {
+		for _, w := range o.Calls.Calls {
+			call := o.asGlobal(r, c, w, out)
+			made.Calls = append(made.Calls, call)
+			for _, ns := range made.Namespaces {
+				if call.Global != nil && call.NeedsRule() {
+					out.put(ruledKey(name, ns, call.Host), true)
+				}
 			}
 		}
 	}
-	if o.Host != "" {
-		to, ref := o.exit()
-		made.Egress = to.Host
-		if c.Known {
-			sayExit(r, o, name, cmp.Or(ref.Service, to.Host), ref.Namespace, out)
-		}
+	if len(made.Visible) > 0 || len(made.Calls) > 0 {
+		out.put(intentOutgoing+unit, made)
 	}
-	out.put(intentOutgoing+unit, made)
+}
+
+// namespaces of a cluster in which they hold.
+func (o *outgoing) namespaces(r *Reads, c cluster) []string {
+	var all []string
+	switch {
+	case o.Service == "":
+		all = o.Scope.namespaces(r, c.Name)
+	case owns(r, o.Workspace, c.Name, o.Namespace) && ownerOf(r, o.Scope.Index, c.Name, o.Namespace) == o.Scope.FQN:
+		all = []string{o.Namespace}
+	}
+	return slices.DeleteFunc(all, func(ns string) bool {
+		if o.Scope.Index == "" && ownerOf(r, trafficScope(o.Workspace), c.Name, ns) != "" {
+			return true // of a group, which has what the workspace says too
+		}
+		f, _ := r.get(string(store.FactKey(c.Name, "namespace//"+ns))).(*isthmusv1.Fact)
+		return c.Known && (f == nil || f.GetNamespace().GetTerminating())
+	})
+}
+
+// pods is what selects those of the service in a cluster, nil when there are none that call with a sidecar.
+func (o *outgoing) pods(r *Reads, c cluster, out *output) map[string]string {
+	f, _ := r.get(string(store.FactKey(c.Name, "service/"+o.Namespace+"/"+o.Service))).(*isthmusv1.Fact)
+	selector := f.GetService().GetSelector()
+	switch {
+	case !c.Known:
+	case f.GetService() == nil:
+		out.say(o.FQN, in(c.Name, no(reasonUnknownService, "service", "Service %q does not exist in namespace %q.", o.Service, o.Namespace)))
+	case len(selector) == 0:
+		out.say(o.FQN, in(c.Name, no(reasonNoEffect, "service", "Service %q in namespace %q selects no pods whose calls these could be.", o.Service, o.Namespace)))
+	}
+	if len(selector) == 0 {
+		return nil // which would be everybody
+	}
+	return selector
 }
 
 // ruledKey says that a namespace has a rule of its own for a global host.
@@ -153,16 +354,16 @@ func ruledKey(cluster, namespace, host string) string {
 	return "u/ruled/" + cluster + "/" + namespace + "/" + host
 }
 
-// exit is the Service that unknown hosts are sent to.
-func (o *outgoing) exit() (intent.Destination, destinationRef) {
-	return destination(&gatewayv2.Route{Host: o.Host})
+// service is the one that unknown hosts are sent to.
+func (e *wayOut) service() (intent.Destination, destinationRef) {
+	return destination(&gatewayv2.Route{Host: e.Host})
 }
 
 // sayExit says why calls that are sent to a gateway come to nothing there.
-func sayExit(r *Reads, o *outgoing, cluster, service, namespace string, out *output) {
+func sayExit(r *Reads, e *wayOut, cluster, service, namespace string, out *output) {
 	f, _ := r.get(string(store.FactKey(cluster, "service/"+namespace+"/"+service))).(*isthmusv1.Fact)
 	say := func(reason, format string, args ...any) {
-		out.say(o.FQN, in(cluster, no(reason, o.Field, format+" Calls of unknown hosts are refused.", args...)))
+		out.say(e.By, in(cluster, no(reason, e.Field, format+" Calls of unknown hosts are refused.", args...)))
 	}
 	switch {
 	case f.GetService() == nil:

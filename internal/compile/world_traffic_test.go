@@ -15,7 +15,7 @@ var callSettings = []string{
 	`{"loadBalancer": {"simple": "RANDOM"}}`,
 	`{"loadBalancer": {"simple": "PASSTHROUGH"}}`,
 	`{"resilience": {"circuitBreakerSensitivity": "LOW"}}`,
-	`{"resilience": {"outlierDetection": {"consecutive5Xx": 1}, "connectionPool": {"http": {"requestTimeout": "1s"}}}}`,
+	`{"resilience": {"circuitBreakerSensitivity": "CUSTOM", "outlierDetection": {"consecutive5Xx": 1}, "connectionPool": {"http": {"requestTimeout": "1s"}}}}`,
 }
 
 func drawCalls(t *rapid.T) []*trafficv2.UpstreamTrafficSetting {
@@ -26,6 +26,25 @@ func drawCalls(t *rapid.T) []*trafficv2.UpstreamTrafficSetting {
 		Hosts:    []string{one(t, "called", "*", "h.test", "h.test", "a-b.c", "svc.a.svc.cluster.local", "*.test")},
 		Settings: read[trafficv2.UpstreamTrafficSetting_Settings](one(t, "how", callSettings...)),
 	}}
+}
+
+const serviceTrafficKind = "traffic.tsb.tetrate.io/v2/ServiceTrafficSetting"
+
+// drawTrafficElsewhere is a setting of traffic of one service, or one that holds for all below an organization, a tenant or a workspace.
+func drawTrafficElsewhere(t *rapid.T, s *trafficv2.TrafficSetting) edit {
+	name := one(t, "setting", "s1", "s2")
+	switch one(t, "level", "service", "service", "organization", "tenant", "workspace") {
+	case "organization":
+		return testResource("api.tsb.tetrate.io/v2/OrganizationSetting", testOrg.Child("settings", name), &tsbv2.OrganizationSetting{DefaultTrafficSetting: s})
+	case "tenant":
+		return testResource("api.tsb.tetrate.io/v2/TenantSetting", testOrg.Child("tenants", "t").Child("settings", name), &tsbv2.TenantSetting{DefaultTrafficSetting: s})
+	case "workspace":
+		return testResource("api.tsb.tetrate.io/v2/WorkspaceSetting", workspaceFQN(t).Child("settings", name), &tsbv2.WorkspaceSetting{DefaultTrafficSetting: s})
+	}
+	ns := one(t, "of", "a", "b")
+	return testResource(serviceTrafficKind, trafficFQN(t).Child("servicesettings", name), &trafficv2.ServiceTrafficSetting{
+		Service: ns + "/svc." + ns + ".svc.cluster.local", Settings: s,
+	})
 }
 
 // callsTo wants a way of its own for each host.
@@ -46,7 +65,15 @@ func callProbes() [][][]edit {
 	}
 	front := testOrg.Child("tenants", "t").Child("workspaces", "w1").Child("trafficgroups", "t2")
 	infront := testResource(settingKind, front.Child("settings", "s1"), &trafficv2.TrafficSetting{UpstreamTrafficSettings: callsTo("h.test")})
+	served := func(name string) []edit {
+		return []edit{testResource(serviceTrafficKind, setting.Parent().Child("servicesettings", name), &trafficv2.ServiceTrafficSetting{
+			Service: "a/svc.a.svc.cluster.local", Settings: &trafficv2.TrafficSetting{UpstreamTrafficSettings: callsTo("h.test")},
+		})}
+	}
+	labelled := &tsbv2.Organization{ConfigGenerationMetadata: &typesv2.ConfigGenerationMetadata{Labels: map[string]string{"part": "z"}}}
 	return [][][]edit{
+		{served("s1"), served("s0"), {{served("s0")[0].key, nil}}},
+		{{testResource("api.tsb.tetrate.io/v2/Organization", testOrg, labelled)}},
 		{{testResource(trafficKind, front, &trafficv2.Group{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{"*/b"}}}), infront}, {{infront.key, nil}}},
 		{gone("c1", "service/b/svc"), gone("c2", "service/b/svc")},
 		{calls("none.b.svc.cluster.local"), service("none"), gone("c1", "service/b/none"), gone("c1", "mesh//")},

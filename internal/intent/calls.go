@@ -19,6 +19,8 @@ type Call struct {
 	Balance   *Balance
 	// MutualTLS of the mesh is insisted on.
 	MutualTLS bool
+	// Alone: of the pods of the namespace only some call the host in a way of their own.
+	Alone bool
 }
 
 // GlobalCall is how a global host is called where nothing else is said.

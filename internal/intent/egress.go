@@ -1,5 +1,7 @@
 package intent
 
+import "isthmus.dev/isthmus/internal/resource"
+
 // Egress is what a gateway does with requests from within the mesh to hosts outside of it.
 type Egress struct {
 	// Name is unique in the namespace.
@@ -42,9 +44,14 @@ type HostMatch struct {
 type Outgoing struct {
 	Key       GatewayKey
 	Workspace string
-	Metadata  Metadata
+	// Owners are the resources that say so, the nearest one first.
+	Owners   []resource.FQN
+	Metadata Metadata
 	// Namespaces, sorted.
 	Namespaces []string
+	// Service is the one whose pods, which Selector picks, call in this way; empty for all pods.
+	Service  string
+	Selector map[string]string
 	// Visible are the hosts that are known, as "<namespace>/<host>" in Istio's words, sorted; without any, everything is.
 	Visible []string
 	// Egress is the full name of the Service that calls of unknown hosts go to; empty where they go as the mesh says.

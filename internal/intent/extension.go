@@ -1,9 +1,8 @@
 package intent
 
-// Extension is a WebAssembly module in the proxies of a gateway, where it meets the requests of all hosts of the pods, or in
-// sidecars.
+// Extension is a WebAssembly module in the proxies of a gateway. It meets the requests of all hosts of the pods.
 type Extension struct {
-	// Name is unique among the extensions of the same proxies.
+	// Name is unique among the extensions of a gateway.
 	Name string
 	// URL of the module: oci, https, http, or file for one in the proxy's container.
 	URL string

@@ -194,6 +194,13 @@ func retryPolicy(r *intent.Retries) *structpb.Struct {
 	return out
 }
 
+// othersRule says what holds for those of a namespace whose rule another one would hide, although it is not for them.
+func othersRule(c *intent.Call) *networking.DestinationRule {
+	return &networking.DestinationRule{
+		Host: c.Host, ExportTo: []string{"."}, TrafficPolicy: policyOf(c.Host, c.Global.Ports, c.Global.Failover, c.Global.Spread),
+	}
+}
+
 // callRule says of one host what cannot be said of all in one place. It hides the rule of everybody else from the namespace, and
 // so says all that this says.
 func callRule(c *intent.Call) *networking.DestinationRule {

@@ -13,6 +13,7 @@ import (
 
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
+	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 )
@@ -54,6 +55,8 @@ func (c *checker) message(m protoreflect.Message, path string) {
 		c.labels(m.GetLabels(), path+".labels")
 	case *tsbv2.EastWestGatewaySetting_ExposedService:
 		c.labels(m.GetServiceLabels(), path+".serviceLabels")
+	case *trafficv2.TrafficSetting:
+		c.traffic(m, path)
 	case *typesv2.RegionalFailover:
 		if m.GetFrom() != "" && m.GetFrom() == m.GetTo() {
 			c.at(path+".to", "is the same region as from")

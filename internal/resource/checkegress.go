@@ -124,19 +124,19 @@ func (c *checker) hostMatch(m *typesv2.StringMatch, path string) {
 }
 
 // traffic checks where unknown hosts are sent to, and which are known.
-func (c *checker) traffic(s *trafficv2.TrafficSetting) {
+func (c *checker) traffic(s *trafficv2.TrafficSetting, path string) {
 	old, now := s.GetEgress(), s.GetOutbound().GetEgress()
-	c.egressHost(old, "spec.egress")
-	c.egressHost(now, "spec.outbound.egress")
+	c.egressHost(old, path+".egress")
+	c.egressHost(now, path+".outbound.egress")
 	if old != nil && now != nil && old.GetHost() != now.GetHost() {
-		c.at("spec.egress.host", "is %q, and outbound.egress.host is %q: they mean the same", old.GetHost(), now.GetHost())
+		c.at(path+".egress.host", "is %q, and outbound.egress.host is %q: they mean the same", old.GetHost(), now.GetHost())
 	}
-	c.reachability(s.GetReachability(), "spec.reachability")
-	c.reachability(s.GetOutbound().GetReachability(), "spec.outbound.reachability")
+	c.reachability(s.GetReachability(), path+".reachability")
+	c.reachability(s.GetOutbound().GetReachability(), path+".outbound.reachability")
 	if old, now := s.GetReachability(), s.GetOutbound().GetReachability(); old != nil && now != nil && !proto.Equal(old, now) {
-		c.at("spec.reachability", "differs from outbound.reachability: they mean the same")
+		c.at(path+".reachability", "differs from outbound.reachability: they mean the same")
 	}
-	c.calls(s)
+	c.calls(s, path)
 }
 
 // reachable is how a host is written that may be known: in a namespace, that of the caller, or any.

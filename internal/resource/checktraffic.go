@@ -23,14 +23,14 @@ var retryWords = []string{
 }
 
 // calls checks how hosts are called.
-func (c *checker) calls(s *trafficv2.TrafficSetting) {
+func (c *checker) calls(s *trafficv2.TrafficSetting, path string) {
 	old, now := s.GetUpstreamTrafficSettings(), s.GetOutbound().GetUpstreamTrafficSettings()
 	if len(old) > 0 && len(now) > 0 && !slices.EqualFunc(old, now, func(a, b *trafficv2.UpstreamTrafficSetting) bool { return proto.Equal(a, b) }) {
-		c.at("spec.upstreamTrafficSettings", "differs from outbound.upstreamTrafficSettings: they mean the same")
+		c.at(path+".upstreamTrafficSettings", "differs from outbound.upstreamTrafficSettings: they mean the same")
 	}
-	c.upstreams(old, "spec.upstreamTrafficSettings")
-	c.upstreams(now, "spec.outbound.upstreamTrafficSettings")
-	c.resilience(s.GetResilience(), "spec.resilience") //nolint:staticcheck // old input
+	c.upstreams(old, path+".upstreamTrafficSettings")
+	c.upstreams(now, path+".outbound.upstreamTrafficSettings")
+	c.resilience(s.GetResilience(), path+".resilience") //nolint:staticcheck // old input
 }
 
 func (c *checker) upstreams(all []*trafficv2.UpstreamTrafficSetting, path string) {

@@ -280,7 +280,7 @@ func laterKind(apiVersion, kind string) bool {
 var laterKinds = map[string]string{
 	coreV2:                            "OrganizationSetting TenantSetting ClusterOnboardingConfig Team ServiceAccount ResourceStatus",
 	gatewayV2:                         "Tier1Gateway EgressGateway Gateway SharedGatewayReferenceGrant InstallGateway",
-	"traffic.tsb.tetrate.io/v2":       "Group TrafficSetting ServiceRoute ServiceTrafficSetting",
+	"traffic.tsb.tetrate.io/v2":       "Group TrafficSetting ServiceRoute",
 	"istiointernal.tsb.tetrate.io/v2": "Group",
 	"application.tsb.tetrate.io/v2":   "Application API",
 	"rbac.tsb.tetrate.io/v2": "Role AccessBindings OrganizationAccessBindings TenantAccessBindings WorkspaceAccessBindings " +

@@ -110,6 +110,11 @@ var Kinds = []*Kind{
 		Spec:  func() proto.Message { return new(trafficv2.TrafficSetting) },
 	},
 	{
+		APIVersion: trafficV2, Name: "ServiceTrafficSetting", Parent: trafficV2 + "/Group", Plural: "servicesettings", Singular: "servicesetting",
+		Short: []string{"sts", "tsts"},
+		Spec:  func() proto.Message { return new(trafficv2.ServiceTrafficSetting) },
+	},
+	{
 		APIVersion: securityV2, Name: "Group", Parent: coreV2 + "/Workspace", Plural: "securitygroups", Singular: "group",
 		Key: "group", Annotation: "securityGroup", Short: []string{"sg", "tsg", "securitygroup"},
 		Spec: func() proto.Message { return new(securityv2.Group) },

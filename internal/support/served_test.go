@@ -34,6 +34,8 @@ var proofs = []proof{
 
 	{Kind: "Authentication", Path: "oidc.grantType…", Test: "internal/istio/testdata/golden/oidc.txtar", Says: "grantType: AUTHORIZATION_CODE", Note: "the only one there is"},
 
+	{Kind: "Egress", Path: "port", Test: habits + "RefuseEgress.txtar", Says: "must be 15443, on which gateways are called within the mesh", Note: "the only one there is"},
+
 	{Kind: "Cluster", Path: "tier1Cluster", Test: habits + "AcceptDeprecated.txtar", Says: "spec.tier1Cluster: is deprecated: use nothing", Note: "nothing is left to do"},
 	{Kind: "Cluster", Path: "serviceAccount.keys[].privateKey", Test: scripts + "cluster.txtar", Says: `! stdout '"d":'`, Note: "never filled in: it is shown once, to who makes the key", Refused: true},
 	{Kind: "Cluster", Path: "serviceAccount.keys[].defaultToken", Test: scripts + "cluster.txtar", Says: `! stdout 'defaultToken'`, Note: "never filled in", Refused: true},
