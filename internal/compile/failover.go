@@ -47,6 +47,9 @@ func serverFailover(f *typesv2.FailoverSettings) *intent.Failover {
 	return new(failover(f, f.GetRegionalFailover()))
 }
 
+// byLocality is the order that Istio also has of its own.
+var byLocality = []string{"topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"} //nolint:gochecknoglobals // nobody writes to it
+
 func failover(f *typesv2.FailoverSettings, regions []*typesv2.RegionalFailover) intent.Failover {
 	out := intent.Failover{Priority: f.GetFailoverPriority()}
 	for _, x := range regions {
@@ -60,7 +63,7 @@ func failover(f *typesv2.FailoverSettings, regions []*typesv2.RegionalFailover) 
 		// The choice is NONE also when nobody chose; regions say that somebody wants an order.
 		out.Off = len(out.Regions) == 0 && f.GetAutomaticLoadBalancing() == nil
 	case typesv2.FailoverSettings_LOCALITY:
-		out.Priority = []string{"topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"}
+		out.Priority = byLocality
 	}
 	return out
 }

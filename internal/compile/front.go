@@ -174,7 +174,9 @@ func frontHost(r *Reads, f *facade, at intent.FrontHost, h *intent.Host, self *i
 				continue
 			}
 			key, value := s.label()
-			host.Subsets = append(host.Subsets, intent.FrontSubset{Name: s.Name, Labels: map[string]string{key: value}, Spread: intent.SpreadOf(chosen)})
+			spread := intent.SpreadOf(chosen)
+			spread.Names = host.Spread.Names // which is a matter of the whole ServiceEntry
+			host.Subsets = append(host.Subsets, intent.FrontSubset{Name: s.Name, Labels: map[string]string{key: value}, Spread: spread})
 		}
 	}
 	if !special && len(host.Subsets) == 0 {

@@ -66,6 +66,7 @@ func deriveHost(r *Reads, host string, out *output) {
 	h.SubjectAltNames = slices.Compact(h.SubjectAltNames)
 	w := &ways{host: h, kind: kind, direct: labelled(r, host, all), out: out}
 	h.Forms = w.forms(r)
+	sayOrder(h, out)
 	if kind == kindTCP {
 		sayDNSCapture(r, h, out)
 	}
@@ -151,6 +152,21 @@ func form(h *intent.Host, offers []offered, networks bool) *intent.Form {
 	slices.Sort(f.Leaving)
 	f.Leaving = slices.Compact(f.Leaving)
 	return f
+}
+
+// sayOrder says when an order by labels that somebody wants cannot be had.
+func sayOrder(h *intent.Host, out *output) {
+	if len(h.Failover.Priority) == 0 || slices.Equal(h.Failover.Priority, byLocality) {
+		return
+	}
+	for _, f := range h.Forms {
+		if intent.SpreadOf(f.Endpoints).Names {
+			for _, fqn := range h.Owners {
+				out.say(fqn, no(reasonByLocality, "", "Host %q has gateways that are known by a name: they are called in the order of regions and zones, and not by failoverPriority.", h.Host))
+			}
+			return
+		}
+	}
 }
 
 // sayDNSCapture names the clusters in which nobody can call a TCP host by name.

@@ -127,19 +127,26 @@ func numbers(ports map[string]*isthmusv1.Service_Port, nodePorts bool) map[strin
 	return out
 }
 
-// remoteAddresses are those of the Service, or of the nodes for a NodePort one.
+// remoteAddresses are those of the Service, or of the nodes for a NodePort one: of those with a pod, if the others do not hand connections on.
 func (s *scene) remoteAddresses() (addresses []string, nodePorts bool) {
 	nodePorts = s.main.GetType() == "NodePort"
 	if given := s.main.GetExternalAddresses(); len(given) > 0 || !nodePorts {
 		return s.callable(given), nodePorts
 	}
+	local := s.main.GetExternalTrafficPolicy() == "Local"
 	for _, f := range s.facts("node//") {
-		if n := f.GetNode(); n.GetReady() && len(n.GetAddresses()) > 0 {
+		n := f.GetNode()
+		if n.GetReady() && len(n.GetAddresses()) > 0 && (!local || s.runsOn(n.GetName())) {
 			addresses = append(addresses, n.GetAddresses()[0])
 		}
 	}
 	slices.Sort(addresses)
 	return slices.Compact(addresses), nodePorts
+}
+
+// runsOn says whether a pod of the gateway is on a node.
+func (s *scene) runsOn(node string) bool {
+	return slices.ContainsFunc(s.pods, func(w *isthmusv1.Workload) bool { return slices.Contains(w.GetNodes(), node) })
 }
 
 // callable leaves out what is no address, which an annotation may say: Istio would refuse the ServiceEntry, and with

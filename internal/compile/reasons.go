@@ -71,6 +71,8 @@ const (
 	reasonRoot         = "RootMismatch"
 	reasonNetwork      = "NetworkMismatch"
 	reasonUnreachable  = "Unreachable"
+	reasonTrust        = "TrustDomainAliases"
+	reasonByLocality   = "OrderedByLocality"
 	reasonNowhereElse  = NowhereElse
 	reasonRejected     = "ProxyRejected"
 	reasonClientHidden = "ClientAddressHidden"
@@ -124,6 +126,8 @@ func Reasons() []Reason {
 		{Effective, reasonNoDNSCapture, "Calling a TCP host from within the mesh takes an address of its own, which clients only find with Istio's DNS capture. It is not on in the cluster."},
 		{Effective, reasonRoot, "The meshes of two clusters have different root certificates, so that calls between them are refused. Give both an issuer below one root."},
 		{Effective, reasonNetwork, "The cluster's network is not the one that its Istio says (label topology.istio.io/network of istio-system). The network is left out of generated objects."},
+		{Effective, reasonTrust, "Clusters have different trust domains, and the mesh of this one does not take identities of the others. Calls through a gateway's own TLS work; calls that end at a sidecar, as those of services without a gateway, are refused. Add the domains to trustDomainAliases of Istio's mesh configuration in this cluster."},
+		{Effective, reasonByLocality, "Some gateways of the host are known by a name and not by an address. Istio puts such endpoints in the order of their regions and zones, and failoverPriority is left out."},
 		{Effective, reasonUnreachable, "The organization's networkReachability keeps some clusters from every gateway of the host. Calls of the host are answered with 503 there, and everywhere else it is called."},
 		{Effective, reasonNowhereElse, "The cluster is drained, and the host is exposed by no other one that can be called. Callers go on calling it here; expose it in another cluster first."},
 		{Effective, reasonRejected, "Envoy refuses the configuration, in its own words, and goes on with what it took last. It takes or refuses a port as a whole: until this is mended, changes of its other hosts have no effect either."},

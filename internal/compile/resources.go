@@ -105,6 +105,8 @@ type cluster struct {
 	// Known says that its edge has reported.
 	Known       bool
 	TrustDomain string
+	// Aliases are the trust domains of others whose identities the mesh takes.
+	Aliases []string
 	// Root is the fingerprint of the mesh's root certificate.
 	Root       string
 	DNSCapture bool
@@ -136,7 +138,7 @@ func deriveCluster(r *Reads, fqn resource.FQN, spec *tsbv2.Cluster, out *output)
 	c.Locality = spec.GetLocality().GetRegion() //nolint:staticcheck // deprecated for users, still obeyed
 	if mesh != nil {
 		c.TrustDomain = cmp.Or(mesh.GetTrustDomain(), c.TrustDomain)
-		c.Root = mesh.GetRootSha256()
+		c.Root, c.Aliases = mesh.GetRootSha256(), mesh.GetTrustDomainAliases()
 		c.DNSCapture, c.ForwardedClients = mesh.GetDnsCapture(), mesh.GetForwardedClients()
 		c.Locality = cmp.Or(locality(mesh.GetRegion(), mesh.GetZone(), ""), c.Locality)
 		if n := spec.GetNetwork(); n != "" && n == mesh.GetNetwork() {

@@ -1,6 +1,9 @@
 package compile
 
 import (
+	"slices"
+	"strings"
+
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
@@ -31,6 +34,7 @@ func tenancyLayer() *layer {
 			switch spec := res.Spec.(type) {
 			case *tsbv2.Cluster:
 				sayRoot(r, fqn, out)
+				sayTrust(r, fqn, out)
 			case *tsbv2.Workspace:
 				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
 				sayTaken(r, workspaceScope, fqn, ps, out)
@@ -71,6 +75,33 @@ func sayRoot(r *Reads, fqn resource.FQN, out *output) {
 			out.say(fqn, no(reasonRoot, "", "The root certificate of the mesh is not that of cluster %q: calls between them are refused.", c.Name))
 			return
 		}
+	}
+}
+
+// sayTrust names the trust domains of other clusters whose identities the mesh of this one does not take: its sidecars refuse calls from there
+// that end at them. What a gateway takes and makes anew is not concerned.
+func sayTrust(r *Reads, fqn resource.FQN, out *output) {
+	var self cluster
+	var others []cluster
+	for _, v := range r.prefix(clustersPrefix) {
+		c, ok := v.(cluster)
+		switch {
+		case !ok || !c.Known || c.Organization != fqn.Parent():
+		case c.Name == fqn.Name():
+			self = c
+		default:
+			others = append(others, c)
+		}
+	}
+	var missing []string
+	for _, c := range others {
+		if self.Known && c.TrustDomain != self.TrustDomain && !slices.Contains(self.Aliases, c.TrustDomain) {
+			missing = append(missing, c.TrustDomain)
+		}
+	}
+	slices.Sort(missing)
+	if missing = slices.Compact(missing); len(missing) > 0 {
+		out.say(fqn, no(reasonTrust, "", "The mesh of the cluster takes no identities of the trust domains %s of other clusters: its trustDomainAliases lack them.", strings.Join(missing, ", ")))
 	}
 }
 

@@ -189,8 +189,9 @@ func drawFact(t *rapid.T) edit {
 	fact := func(f *isthmusv1.Fact) edit { return edit{store.FactKey(cluster, f.GetId()), f} }
 	switch one(t, "fact", "mesh", "namespace", "service", "gateway", "gateway", "workload", "workload", "secret", "asked", "node") {
 	case "mesh":
+		domain := one(t, "td", "m1", "m2")
 		return fact(&isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{
-			TrustDomain: one(t, "td", "m1", "m2"), Network: one(t, "net", "", "n1"), DnsCapture: one(t, "dns", true, false), ForwardedClients: one(t, "forwarded", true, false, false), RootSha256: one(t, "root", "", "x", "y"), Region: one(t, "region", "", "r1"),
+			TrustDomain: domain, TrustDomainAliases: map[string][]string{"m2": {"m1"}}[domain], Network: one(t, "net", "", "n1"), DnsCapture: one(t, "dns", true, false), ForwardedClients: one(t, "forwarded", true, false, false), RootSha256: one(t, "root", "", "x", "y"), Region: one(t, "region", "", "r1"),
 		}}})
 	case "namespace":
 		return fact(&isthmusv1.Fact{Id: "namespace//" + ns, Fact: &isthmusv1.Fact_Namespace{Namespace: &isthmusv1.Namespace{Name: ns, Terminating: one(t, "terminating", true, false, false)}}})

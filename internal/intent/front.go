@@ -40,6 +40,8 @@ type Spread struct {
 	Local bool
 	// Many: there is more than one.
 	Many bool
+	// Names: not all of them have addresses, some have names.
+	Names bool
 }
 
 // SpreadOf some endpoints.
@@ -47,6 +49,7 @@ func SpreadOf(endpoints []Endpoint) Spread {
 	s := Spread{Many: len(endpoints) > 1}
 	for i := range endpoints {
 		s.Local = s.Local || endpoints[i].Local
+		s.Names = s.Names || !endpoints[i].IsAddress()
 	}
 	return s
 }

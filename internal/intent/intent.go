@@ -5,6 +5,7 @@
 package intent
 
 import (
+	"net/netip"
 	"time"
 
 	"isthmus.dev/isthmus/internal/resource"
@@ -306,4 +307,10 @@ type Endpoint struct {
 	Hops int
 	// Labels that the Service wants on its endpoints.
 	Labels map[string]string
+}
+
+// IsAddress says that the endpoint has an IP address and no name.
+func (e *Endpoint) IsAddress() bool {
+	_, err := netip.ParseAddr(e.Address)
+	return err == nil
 }

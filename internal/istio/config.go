@@ -21,6 +21,7 @@ const (
 	waveEnvoyFilter     = 2 // before the hosts that it guards
 	waveWasmPlugin      = 2 // likewise
 	waveGateway         = 3
+	waveNamedEntry      = 3 // after the DestinationRules, which must not order its endpoints by labels any more
 	waveVirtualService  = 4
 	waveSidecar         = 4 // after the gateway that it sends to
 

@@ -1,7 +1,6 @@
 package istio
 
 import (
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,9 +31,13 @@ func renderForm(h *intent.Host, f *intent.Form, dress *dress) []config {
 	if len(f.Leaving) > 0 {
 		entryDress = dress.with(wellknown.LeavingAnnotation, strings.Join(f.Leaving, ","))
 	}
+	spread, wave := intent.SpreadOf(f.Endpoints), uint32(waveServiceEntry)
+	if spread.Names {
+		wave = waveNamedEntry
+	}
 	configs := append(make([]config, 0, 2), config{
 		apiVersion: networkingV1, kind: "ServiceEntry", namespace: wellknown.GlobalNamespace, name: name,
-		spec: serviceEntry(h, f), wave: waveServiceEntry, dress: entryDress,
+		spec: serviceEntry(h, f, spread), wave: wave, dress: entryDress,
 	})
 	if len(h.Ports) == 0 {
 		return configs
@@ -42,7 +45,7 @@ func renderForm(h *intent.Host, f *intent.Form, dress *dress) []config {
 	return append(configs, config{
 		apiVersion: networkingV1, kind: "DestinationRule", namespace: wellknown.GlobalNamespace, name: name,
 		spec: &networking.DestinationRule{
-			Host: h.Host, ExportTo: []string{"*"}, TrafficPolicy: policyOf(h.Host, h.Ports, h.Failover, intent.SpreadOf(f.Endpoints)),
+			Host: h.Host, ExportTo: []string{"*"}, TrafficPolicy: policyOf(h.Host, h.Ports, h.Failover, spread),
 		}, wave: waveDestinationRule, dress: dress,
 	})
 }
@@ -50,12 +53,15 @@ func renderForm(h *intent.Host, f *intent.Form, dress *dress) []config {
 // dressOf is what all forms of a host wear.
 func dressOf(h *intent.Host) *dress { return newDress(h.Metadata, h.Workspace, "", h.Owners) }
 
-func serviceEntry(h *intent.Host, f *intent.Form) *networking.ServiceEntry {
+func serviceEntry(h *intent.Host, f *intent.Form, spread intent.Spread) *networking.ServiceEntry {
 	se := &networking.ServiceEntry{
 		Hosts:      []string{h.Host},
 		ExportTo:   []string{"*"},
 		Location:   networking.ServiceEntry_MESH_INTERNAL,
 		Resolution: networking.ServiceEntry_STATIC,
+	}
+	if spread.Names {
+		se.Resolution = networking.ServiceEntry_DNS
 	}
 	for _, p := range h.Ports {
 		se.Ports = append(se.Ports, &networking.ServicePort{Name: p.Name, Number: p.Number, Protocol: string(p.Protocol)})
@@ -65,9 +71,6 @@ func serviceEntry(h *intent.Host, f *intent.Form) *networking.ServiceEntry {
 	}
 	for i := range f.Endpoints {
 		e := &f.Endpoints[i]
-		if _, err := netip.ParseAddr(e.Address); err != nil {
-			se.Resolution = networking.ServiceEntry_DNS
-		}
 		se.Endpoints = append(se.Endpoints, &networking.WorkloadEntry{
 			Address: e.Address, Ports: e.Ports, Locality: e.Locality, Network: e.Network, Labels: endpointLabels(h, e),
 		})
@@ -137,10 +140,17 @@ func portPolicy(p intent.HostPort, failover intent.Failover, spread intent.Sprea
 }
 
 // loadBalancer orders endpoints: the own cluster's before others of the region, and those before others.
+//
+// Where endpoints have names they are in order of their localities alone: Istio puts labels into order only within the first locality of
+// such a cluster, and istiod ends with a panic when there is a second one (loadbalancer.go, applyFailoverPriorityPerLocality).
 func loadBalancer(failover intent.Failover, spread intent.Spread) *networking.LoadBalancerSettings {
 	locality := &networking.LocalityLoadBalancerSetting{Enabled: wrapperspb.Bool(!failover.Off)}
 	switch {
 	case failover.Off:
+	case spread.Names:
+		for _, r := range failover.Regions {
+			locality.Failover = append(locality.Failover, &networking.LocalityLoadBalancerSetting_Failover{From: r.From, To: r.To})
+		}
 	case len(failover.Priority) > 0:
 		locality.FailoverPriority = failover.Priority
 	case len(failover.Regions) > 0: // Istio takes one or the other

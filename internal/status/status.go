@@ -281,7 +281,7 @@ func notOK(cs []resource.Condition, kind string) []resource.Condition {
 func split(cs []resource.Condition) (quiet, notes []resource.Condition) {
 	for _, c := range cs {
 		switch c.Reason {
-		case "NotGlobal", "NoDNSCapture", "AmbiguousService", "NetworkMismatch", "Unreachable":
+		case "NotGlobal", "NoDNSCapture", "AmbiguousService", "NetworkMismatch", "Unreachable", "TrustDomainAliases", "OrderedByLocality":
 			notes = append(notes, c)
 		default:
 			quiet = append(quiet, c)
