@@ -19,39 +19,53 @@ func extend(r *Reads, p *plan, spec gatewaySpec, out *output) {
 	field, list := resource.Attachments(spec)
 	for i, a := range list {
 		at := field + "[" + itoa(i) + "]"
-		fqn := resource.FQN(a.GetFqn())
-		ext, _ := specOf(r, fqn).(*extensionv2.WasmExtension)
-		missing := func(reason, field, what string) {
-			if ext.GetPhase() == extensionv2.WasmExtension_STATS {
-				out.say(p.FQN, no(reason, field, "%s; it is left out.", what))
-				return
-			}
-			p.Closed = true
-			out.say(p.FQN, no(reason, field, "%s. The HTTP servers of the gateway are not exposed without it.", what))
-		}
+		e, l := attach(r, p.FQN, a, typesv2.WasmAttachment_Match_SERVER, "Mode SERVER selects nothing at a gateway, which is a client of what it leads to")
 		switch {
-		case ext == nil:
-			missing(reasonExtensionMissing, at+".fqn", "Extension \""+string(fqn)+"\" does not exist")
-		case !allowedIn(ext, p.FQN):
-			missing(reasonExtensionForbidden, at+".fqn", "Extension \""+string(fqn)+"\" may not be attached here: its field allowedIn names other places")
-		default:
-			e, selects := extension(fqn, ext, a)
-			if !selects {
-				missing(reasonNoEffect, at+".match", "Mode SERVER selects nothing at a gateway, which is a client of what it leads to: extension \""+string(fqn)+"\" would see no request")
-				continue
-			}
+		case l == nil:
 			p.Extensions = append(p.Extensions, e)
 			p.ExtensionFields = append(p.ExtensionFields, at)
+		case l.Optional:
+			out.say(p.FQN, no(l.Reason, at+l.Field, "%s; it is left out.", l.What))
+		default:
+			p.Closed = true
+			out.say(p.FQN, no(l.Reason, at+l.Field, "%s. The HTTP servers of the gateway are not exposed without it.", l.What))
 		}
 	}
+}
+
+// lack is why an extension cannot be attached. What is optional decides nothing.
+type lack struct {
+	Reason, Field, What string
+	Optional            bool
+}
+
+// attach is an extension as the proxies of somebody have it who attaches it. Traffic of the mode other never meets it there, which
+// why says.
+func attach(r *Reads, to resource.FQN, a *typesv2.WasmAttachment, other typesv2.WasmAttachment_Match_Mode, why string) (intent.Extension, *lack) {
+	fqn := resource.FQN(a.GetFqn())
+	ext, _ := specOf(r, fqn).(*extensionv2.WasmExtension)
+	lacks := func(reason, field, what string) (intent.Extension, *lack) {
+		return intent.Extension{}, &lack{reason, field, what, ext.GetPhase() == extensionv2.WasmExtension_STATS}
+	}
+	switch {
+	case ext == nil:
+		return lacks(reasonExtensionMissing, ".fqn", "Extension \""+string(fqn)+"\" does not exist")
+	case !allowedIn(ext, to):
+		return lacks(reasonExtensionForbidden, ".fqn", "Extension \""+string(fqn)+"\" may not be attached here: its field allowedIn names other places")
+	}
+	e, selects := extension(fqn, ext, a, other)
+	if !selects {
+		return lacks(reasonNoEffect, ".match", why+": extension \""+string(fqn)+"\" would see no request")
+	}
+	return e, nil
 }
 
 func allowedIn(e *extensionv2.WasmExtension, gateway resource.FQN) bool {
 	return len(e.GetAllowedIn()) == 0 || slices.ContainsFunc(e.GetAllowedIn(), func(s string) bool { return resource.FQN(s).Contains(gateway) })
 }
 
-// extension is one as a gateway has it. False means that it selects no traffic.
-func extension(fqn resource.FQN, e *extensionv2.WasmExtension, a *typesv2.WasmAttachment) (out intent.Extension, selects bool) {
+// extension is one without the traffic of the mode other. False means that it selects none.
+func extension(fqn resource.FQN, e *extensionv2.WasmExtension, a *typesv2.WasmAttachment, other typesv2.WasmAttachment_Match_Mode) (out intent.Extension, selects bool) {
 	out = intent.Extension{
 		Name: fqn.Name(), URL: resource.ModuleURL(e), PullSecret: e.GetImagePullSecret(), Priority: e.GetPriority(),
 		// Whether a module of no phase guards is not known.
@@ -73,7 +87,7 @@ func extension(fqn resource.FQN, e *extensionv2.WasmExtension, a *typesv2.WasmAt
 	}
 	selects, all := len(matches) == 0, len(matches) == 0
 	for _, m := range matches {
-		if m.GetMode() == typesv2.WasmAttachment_Match_SERVER {
+		if m.GetMode() == other {
 			continue
 		}
 		selects = true
@@ -111,14 +125,19 @@ func overlay(under, over map[string]any) map[string]any {
 	return out
 }
 
+// checkPullSecret says when the Secret is not there with which a module is fetched.
+func (s *scene) checkPullSecret(field string, e *intent.Extension) {
+	if e.PullSecret != "" && s.cluster.Known && s.fact("secret/"+s.plan.Namespace+"/"+e.PullSecret) == nil {
+		s.say(no(reasonSecretMissing, field+".fqn", "Secret %q, with which the module of extension %q is fetched, does not exist in namespace %q.", e.PullSecret, e.Name, s.plan.Namespace))
+	}
+}
+
 // extensions are those of the plan, with the ports of the pods.
 func (s *scene) extensions() []intent.Extension {
 	all := slices.Clone(s.plan.Extensions)
 	for i := range all {
 		e, field := &all[i], s.plan.ExtensionFields[i]
-		if e.PullSecret != "" && s.cluster.Known && s.fact("secret/"+s.plan.Namespace+"/"+e.PullSecret) == nil {
-			s.say(no(reasonSecretMissing, field+".fqn", "Secret %q, with which the module of extension %q is fetched, does not exist in namespace %q.", e.PullSecret, e.Name, s.plan.Namespace))
-		}
+		s.checkPullSecret(field, e)
 		e.Ports = slices.Clone(e.Ports)
 		for j, port := range e.Ports {
 			if s.cluster.Known && len(s.services) > 0 {

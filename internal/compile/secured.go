@@ -44,7 +44,7 @@ func deriveSecured(r *Reads, unit string, out *output) {
 			made.Pods = []intent.SecuredPods{*pods}
 		}
 	} else {
-		made.Pods = p.namespaces(r, cluster)
+		made.Pods = p.namespaces(r, cluster, out)
 	}
 	if len(made.Pods) > 0 {
 		out.put(intentSecurity+unit, made)
@@ -52,7 +52,7 @@ func deriveSecured(r *Reads, unit string, out *output) {
 }
 
 // namespaces are all that is protected in a cluster.
-func (p *protection) namespaces(r *Reads, cluster string) []intent.SecuredPods {
+func (p *protection) namespaces(r *Reads, cluster string, out *output) []intent.SecuredPods {
 	var all []intent.SecuredPods
 	for _, ns := range p.Scope.namespaces(r, cluster) {
 		if !remains(r, cluster, ns) {
@@ -61,14 +61,14 @@ func (p *protection) namespaces(r *Reads, cluster string) []intent.SecuredPods {
 		if p.Scope.Index == "" && ownerOf(r, securityScope(p.Workspace), cluster, ns) != "" {
 			continue // of a group, which has what the workspace says too
 		}
-		n := intent.SecuredPods{Namespace: ns, MTLS: p.MTLS, Access: p.accessIn(r, ns)}
-		if n.Access != nil && n.Access.Anybody && len(n.Access.Except) == 0 {
+		n := intent.SecuredPods{Namespace: ns, MTLS: p.MTLS, Access: p.accessIn(r, ns), Guards: p.guardsIn(r, cluster, ns, out), Extensions: p.extensionsIn(r, cluster, ns, out)}
+		if n.Access.Everybody() {
 			n.Access = nil // as if nothing was said
 		}
 		if n.Access != nil {
 			n.Gateways = gatewaysIn(r, cluster, ns)
 		}
-		if n.MTLS != "" || n.Access != nil {
+		if n.MTLS != "" || n.Access != nil || len(n.Guards)+len(n.Extensions) > 0 {
 			all = append(all, n)
 		}
 	}
@@ -81,20 +81,43 @@ func remains(r *Reads, cluster, namespace string) bool {
 	return f != nil && !f.GetNamespace().GetTerminating()
 }
 
+// reaches says whether the namespace of the service is the group's in a cluster.
+func (p *protection) reaches(r *Reads, cluster string) bool {
+	return owns(r, p.Workspace, cluster, p.Namespace) && ownerOf(r, p.Scope.Index, cluster, p.Namespace) == p.Scope.FQN
+}
+
+func (p *protection) serviceIn(r *Reads, cluster string) *isthmusv1.Service {
+	f, _ := r.get(string(store.FactKey(cluster, "service/"+p.Namespace+"/"+p.Service))).(*isthmusv1.Fact)
+	return f.GetService()
+}
+
+// sayUnknown says when no cluster has the service.
+func (p *protection) sayUnknown(r *Reads, out *output) {
+	reached, found := false, false
+	trusts(r, p.Workspace.Ancestor("organizations"), func(cluster, _ string) {
+		if p.reaches(r, cluster) {
+			reached = true
+			found = found || p.serviceIn(r, cluster) != nil
+		}
+	})
+	if reached && !found {
+		out.say(p.FQN, no(reasonUnknownService, "service", "Service %q does not exist in namespace %q of any cluster.", p.Service, p.Namespace))
+	}
+}
+
 // service is what is protected of one in a cluster, nil while that is nothing.
 func (p *protection) service(r *Reads, cluster string, out *output) *intent.SecuredPods {
-	if !owns(r, p.Workspace, cluster, p.Namespace) || ownerOf(r, p.Scope.Index, cluster, p.Namespace) != p.Scope.FQN || !remains(r, cluster, p.Namespace) {
+	if !p.reaches(r, cluster) || !remains(r, cluster, p.Namespace) {
 		return nil
 	}
 	say := func(reason, format string) {
 		out.say(p.FQN, in(cluster, no(reason, "service", format, p.Service, p.Namespace)))
 	}
-	f, _ := r.get(string(store.FactKey(cluster, "service/"+p.Namespace+"/"+p.Service))).(*isthmusv1.Fact)
-	selector := f.GetService().GetSelector()
+	svc := p.serviceIn(r, cluster)
+	selector := svc.GetSelector()
 	switch {
-	case f == nil:
-		say(reasonUnknownService, "Service %q does not exist in namespace %q.")
-		return nil
+	case svc == nil:
+		return nil // another cluster may have it
 	case len(selector) == 0:
 		say(reasonNoEffect, "Service %q in namespace %q selects no pods that could be protected.")
 		return nil
@@ -105,7 +128,14 @@ func (p *protection) service(r *Reads, cluster string, out *output) *intent.Secu
 			return nil
 		}
 	}
-	return &intent.SecuredPods{Namespace: p.Namespace, Service: p.Service, Selector: selector, MTLS: p.MTLS, Access: p.accessIn(r, p.Namespace)}
+	pods := &intent.SecuredPods{
+		Namespace: p.Namespace, Service: p.Service, Selector: selector,
+		MTLS: p.MTLS, Access: p.accessIn(r, p.Namespace),
+	}
+	if p.OwnGuards {
+		pods.Guards, pods.Without = p.guardsIn(r, cluster, p.Namespace, out), p.Shared
+	}
+	return pods
 }
 
 // gatewaysIn are the gateways of a namespace. Edges tell of all that Istio takes for one.
@@ -127,11 +157,17 @@ func gatewaysIn(r *Reads, cluster, namespace string) []intent.GatewayPods {
 
 // accessIn is who may call the services of one namespace, nil when nothing is said.
 func (p *protection) accessIn(r *Reads, namespace string) *intent.Access {
-	if p.Access == nil {
+	a := p.Access
+	switch {
+	case p.closed():
+		return &intent.Access{}
+	case a == nil && !p.decides():
 		return nil
+	case a == nil:
+		a = &access{}
 	}
-	out := &intent.Access{Anybody: len(p.Access.Admit) == 0, Except: sorted(slices.Clone(p.Access.Except))}
-	for i, m := range p.Access.Admit {
+	out := &intent.Access{Anybody: len(a.Admit) == 0, Except: sorted(slices.Clone(a.Except)), HTTP: p.decides()}
+	for i, m := range a.Admit {
 		names := m.in(r, p, namespace)
 		if i > 0 {
 			names = meet(out.Callers, names)

@@ -24,6 +24,9 @@ type protection struct {
 	FQN, Workspace resource.FQN
 	// Namespace and Service are set where it is about one service.
 	Namespace, Service string
+	// Shared is how many guards the namespace of the service has. With OwnGuards they are not those of the service.
+	Shared    int
+	OwnGuards bool
 	// Owners are the settings that say so, the nearest one first.
 	Owners   []resource.FQN
 	Metadata intent.Metadata
@@ -35,6 +38,9 @@ type protection struct {
 type demands struct {
 	MTLS   intent.MTLS
 	Access *access
+	// Tokens are what requests have to carry, Asked what decides about each of them, and Extensions meet them. Firewall is not
+	// translated: it lets nobody in.
+	Tokens, Asked, Extensions, Firewall *parts
 }
 
 // access lets callers in that are in every one of Admit, and not in Except; without any Admit also those that have no
@@ -66,7 +72,18 @@ func (d demands) and(e demands) demands {
 			Except: slices.Concat(d.Access.Except, e.Access.Except),
 		}
 	}
+	d.Tokens, d.Asked = d.Tokens.and(e.Tokens), d.Asked.and(e.Asked)
+	d.Extensions, d.Firewall = d.Extensions.and(e.Extensions), d.Firewall.and(e.Firewall)
 	return d
+}
+
+// instead is what is demanded where d is said further down than e.
+func (d demands) instead(e demands) demands {
+	return demands{
+		MTLS: cmp.Or(d.MTLS, e.MTLS), Access: cmp.Or(d.Access, e.Access),
+		Tokens: cmp.Or(d.Tokens, e.Tokens), Asked: cmp.Or(d.Asked, e.Asked),
+		Extensions: cmp.Or(d.Extensions, e.Extensions), Firewall: cmp.Or(d.Firewall, e.Firewall),
+	}
 }
 
 // level is a setting that has its effect on a scope.
@@ -131,6 +148,9 @@ func deriveSecurity(r *Reads, unit string, out *output) {
 		out.say(fqn, no(reasonNamespaceForeign, "service", "Namespace %q is not selected by group %q.", p.Namespace, p.Scope.FQN))
 		return
 	}
+	if p.Service != "" {
+		p.sayUnknown(r, out)
+	}
 	for key, v := range r.prefix(clusterNamesPrefix) {
 		name := strings.TrimPrefix(key, clusterNamesPrefix)
 		if v.(resource.FQN) == fqn.Ancestor("organizations") && slices.ContainsFunc(p.Scope.Patterns, func(q pattern) bool { return q.Cluster == "*" || q.Cluster == name }) {
@@ -162,8 +182,7 @@ func protectionOf(r *Reads, fqn resource.FQN) *protection {
 		p.Owners = append([]resource.FQN{l.FQN}, p.Owners...)
 		wanted = append(wanted, l.Setting)
 		said = p.demandsOf(r, l)
-		own.MTLS = cmp.Or(said.MTLS, own.MTLS)
-		own.Access = cmp.Or(said.Access, own.Access)
+		own = said.instead(own)
 		if l.Setting.GetPropagationStrategy() == securityv2.SecuritySetting_STRICTER {
 			held, own = held.and(own), demands{}
 		}
@@ -178,13 +197,15 @@ func protectionOf(r *Reads, fqn resource.FQN) *protection {
 	if service, _ := specOf(r, fqn).(*securityv2.ServiceSecuritySetting); service != nil {
 		wanted = append(wanted, service)
 		p.aim(service.GetService())
-		said := add(&level{FQN: fqn, Setting: service.GetSettings()})
+		p.Shared = len(held.and(own).guards())
+		said := add(&level{FQN: fqn, Field: "settings.", Setting: service.GetSettings()})
 		p.demands = held.and(own).where(said)
+		p.OwnGuards = said.Tokens != nil || said.Asked != nil
 	} else {
 		p.demands = held.and(own)
 	}
 	p.Metadata = mergeMetadata(wanted...)
-	if p.MTLS == "" && p.Access == nil {
+	if p.demands == (demands{}) {
 		return nil
 	}
 	return p
@@ -197,13 +218,14 @@ func (p *protection) aim(service string) {
 	p.Service, _, _ = strings.Cut(host, ".")
 }
 
-// where leaves the demands out about which others say nothing: those of a service that it shares with its namespace.
+// where leaves the demands out about which others say nothing: those of a service that it shares with its namespace. All but
+// mutual TLS go together.
 func (d demands) where(others demands) demands {
 	if others.MTLS == "" {
 		d.MTLS = ""
 	}
-	if others.Access == nil {
-		d.Access = nil
+	if others.MTLS = ""; others == (demands{}) {
+		return demands{MTLS: d.MTLS}
 	}
 	return d
 }
@@ -222,9 +244,8 @@ func (p *protection) demandsOf(r *Reads, l *level) demands {
 		d.MTLS = intent.Permissive
 	}
 	d.Access = p.accessOf(r, l.Setting.GetAuthorization())
-	if len(closing(l.Setting)) > 0 {
-		d.Access = &access{Admit: []admission{{}}}
-	}
+	d.Tokens, d.Asked = tokenParts(l), askedParts(l)
+	d.Extensions, d.Firewall = extensionParts(r, l), closedBy(l, "waf")
 	return d
 }
 
@@ -279,24 +300,6 @@ func sorted(names []string) []string {
 	return slices.Compact(names)
 }
 
-// closing are the fields of a setting that keep some callers out and are not translated. Because of them nobody is let in:
-// without them too many would be.
-func closing(s *securityv2.SecuritySetting) []string {
-	var fields []string
-	add := func(field string, set bool) {
-		if set {
-			fields = append(fields, field)
-		}
-	}
-	add("authenticationSettings.http", s.GetAuthenticationSettings().GetHttp() != nil)
-	add("authorization.http", s.GetAuthorization().GetHttp() != nil)
-	for i := range s.GetExtension() {
-		add("extension["+itoa(i)+"]", true)
-	}
-	add("waf", s.GetWaf() != nil)
-	return fields
-}
-
 // saySetting says what a setting of security cannot do, wherever it stands. False means that it does nothing at all.
 func saySetting(r *Reads, fqn resource.FQN, out *output) bool {
 	res, _ := r.get(string(store.ResourceKey(fqn))).(*resource.Resource)
@@ -312,7 +315,8 @@ func saySetting(r *Reads, fqn resource.FQN, out *output) bool {
 		out.say(fqn, no(reasonNoEffect, strings.TrimSuffix(l.Field, "."), "One setting of security holds, and that of %q comes first.", first))
 		return false
 	}
-	for _, field := range closing(l.Setting) {
+	sayExtensions(r, l, out)
+	for _, field := range untranslatedGuards(l) {
 		out.say(fqn, no(reasonNotTranslated, l.Field+field, "The field %s is not translated; services let nobody in, because they would let in too many.", l.Field+field))
 	}
 	a := l.Setting.GetAuthorization()

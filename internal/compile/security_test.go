@@ -49,18 +49,24 @@ func drawSecurity(t *rapid.T) edit {
 }
 
 func drawProtection(t *rapid.T) *securityv2.SecuritySetting {
-	s := &securityv2.SecuritySetting{ConfigGenerationMetadata: drawMetadata(t)}
+	s := &securityv2.SecuritySetting{ConfigGenerationMetadata: drawMetadata(t), Extension: drawAttachments(t)}
 	if mode := one(t, "mtls", 0, 1, 2); mode > 0 {
 		s.AuthenticationSettings = &securityv2.AuthenticationSettings{TrafficMode: securityv2.AuthenticationSettings_TrafficMode(mode)}
 	}
 	if one(t, "stricter", true, false) {
 		s.PropagationStrategy = securityv2.SecuritySetting_STRICTER
 	}
-	mode := securityv2.AuthorizationSettings_Mode(one(t, "mode", 0, 1, 2, 3, 4, 5, 6, 7, 7))
-	if mode == securityv2.AuthorizationSettings_UNSET {
-		return s
+	if a := drawAuthentication(t); a != nil && one(t, "tokens", true, false) {
+		s.AuthenticationSettings = &securityv2.AuthenticationSettings{Http: a}
 	}
+	if one(t, "firewall", true, false, false, false, false) {
+		s.Waf = &typesv2.WAF{Rules: []string{"SecRuleEngine On"}}
+	}
+	mode := securityv2.AuthorizationSettings_Mode(one(t, "mode", 0, 1, 2, 3, 4, 5, 6, 7, 7))
 	s.Authorization = &securityv2.AuthorizationSettings{Mode: mode}
+	if one(t, "asked", true, false) {
+		s.Authorization.Http = drawAuthorization(t)
+	}
 	switch mode {
 	case securityv2.AuthorizationSettings_CUSTOM:
 		s.Authorization.ServiceAccounts = []string{one(t, "account", "./*", "./x", "a/*"), "b/x"}
@@ -87,11 +93,15 @@ func goodSecurity(workspace resource.FQN) []edit {
 	rules := func(rules ...*securityv2.AuthorizationSettings_Rule) *securityv2.SecuritySetting {
 		return &securityv2.SecuritySetting{Authorization: &securityv2.AuthorizationSettings{Mode: securityv2.AuthorizationSettings_RULES, Rules: &securityv2.AuthorizationSettings_Rules{Allow: rules}}}
 	}
+	asked := rules(rule(group, workspace), rule(testDomain, workspace))
+	asked.AuthenticationSettings = &securityv2.AuthenticationSettings{Http: read[typesv2.Authentication](authentications[5])}
+	asked.Extension = []*typesv2.WasmAttachment{{Fqn: string(testExtension)}}
+	asked.Authorization.Http = read[typesv2.Authorization](authorizations[4])
 	edits := []edit{
 		testResource(securityKind, group, &securityv2.Group{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{"*/a"}}}),
 		testResource(securitySettingKind, group.Child("settings", "s1"), rules(rule(workspace, group), rule(testDomain, group), rule(group, testDomain))),
 		testResource("api.tsb.tetrate.io/v2/WorkspaceSetting", workspace.Child("settings", "s1"), &tsbv2.WorkspaceSetting{
-			DefaultSecuritySetting: rules(rule(group, workspace), rule(testDomain, workspace)),
+			DefaultSecuritySetting: asked,
 		}),
 		testResource(serviceSettingKind, group.Child("servicesettings", "s1"), &securityv2.ServiceSecuritySetting{
 			Service: "a/svc.a.svc.cluster.local", Settings: rules(rule(workspace, workspace)),
@@ -158,7 +168,7 @@ func securityProbes() [][][]edit {
 			append(setting(group, ""), edit{store.ResourceKey(workspace.Child("settings", "s1")), nil}, edit{store.FactKey("c3", "mesh//"), nil}),
 			{third}, goodFacts("c3"), {{third.key, nil}}, gone(store.ResourceKey(group.Child("settings", "s0"))),
 		},
-		{service(map[string]string{"app": "x"}), gone(store.FactKey("c1", "workload/a/gw")), service(nil), gone(store.FactKey("c1", "service/a/svc"))},
+		{service(map[string]string{"app": "x"}), gone(store.FactKey("c1", "workload/a/gw")), service(nil), gone(store.FactKey("c1", "service/a/svc")), gone(store.FactKey("c2", "service/a/svc"))},
 		{serviceSetting("s0"), gone(store.ResourceKey(group.Child("servicesettings", "s0"))), grouped(before, "", "*/a")},
 		{gone(store.FactKey("c1", "namespace//b")), gone(store.FactKey("c2", "mesh//"))},
 		{gone(store.ResourceKey(group)), gone(store.ResourceKey(workspace.Child("settings", "s1")))},

@@ -1,8 +1,9 @@
 package intent
 
-// Extension is a WebAssembly module in the proxies of a gateway. It meets the requests of all hosts of the pods.
+// Extension is a WebAssembly module in the proxies of a gateway, where it meets the requests of all hosts of the pods, or in
+// sidecars.
 type Extension struct {
-	// Name is unique among the extensions of a gateway.
+	// Name is unique among the extensions of the same proxies.
 	Name string
 	// URL of the module: oci, https, http, or file for one in the proxy's container.
 	URL string

@@ -23,6 +23,11 @@ type SecuredPods struct {
 	MTLS     MTLS
 	// Access is nil where nothing is said.
 	Access *Access
+	// Guards stand before the workloads; a request meets all of them. Without is how many of the namespace's it does not meet.
+	Guards  []Guard
+	Without int
+	// Extensions meet the requests that come in.
+	Extensions []Extension
 	// Gateways of the namespace, where there is an Access.
 	Gateways []GatewayPods
 }
@@ -44,6 +49,13 @@ type Access struct {
 	// namespace, or "*" of everybody who has one.
 	Callers []string
 	Except  []string
+	// HTTP lets in only what a Guard can look at.
+	HTTP bool
+}
+
+// Everybody says that nobody is kept out, as without an Access.
+func (a *Access) Everybody() bool {
+	return a == nil || a.Anybody && len(a.Except) == 0 && !a.HTTP
 }
 
 // GatewayPods are those of one gateway.

@@ -18,15 +18,15 @@ func wasmPlugins(g *intent.Gateway, dress *dress) []config {
 		configs = append(configs, config{
 			apiVersion: "extensions.istio.io/v1alpha1", kind: "WasmPlugin", namespace: g.Namespace,
 			name: g.Name + "." + e.Name, // neither name has a dot
-			spec: wasmPlugin(g, e), wave: waveWasmPlugin, dress: dress,
+			spec: wasmPlugin(&istiotype.WorkloadSelector{MatchLabels: g.Selector}, e), wave: waveWasmPlugin, dress: dress,
 		})
 	}
 	return configs
 }
 
-func wasmPlugin(g *intent.Gateway, e *intent.Extension) *extensions.WasmPlugin {
+func wasmPlugin(selector *istiotype.WorkloadSelector, e *intent.Extension) *extensions.WasmPlugin {
 	out := &extensions.WasmPlugin{
-		Selector:        &istiotype.WorkloadSelector{MatchLabels: g.Selector},
+		Selector:        selector,
 		Url:             e.URL,
 		ImagePullPolicy: extensions.PullPolicy(extensions.PullPolicy_value[e.PullPolicy]),
 		ImagePullSecret: e.PullSecret,

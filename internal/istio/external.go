@@ -43,7 +43,7 @@ func externalFilter(e *intent.External, suffix string) httpFilter {
 		}
 		config.Fields["http_service"] = structpb.NewStructValue(service)
 	}
-	f.config = config
+	f.config, f.always = config, config
 	f.host = typed(message+"ExtAuthzPerRoute", "check_settings", nested())
 	return f
 }

@@ -19,6 +19,8 @@ type httpFilter struct {
 	config, host *structpb.Struct
 	// clusters that it asks, beside those that Istio knows.
 	clusters []*structpb.Struct
+	// always is the configuration of a filter that is on for all requests.
+	always *structpb.Struct
 	// off says for which routes of the host it stays off; nil for none.
 	off func(*intent.HTTPRoute) bool
 }
@@ -29,22 +31,26 @@ func guardOf(g *intent.Gateway, s *intent.Server) []httpFilter {
 		return nil
 	}
 	// The name is unique on the pods: a group owns its namespace, and a name of a gateway is unique in it.
-	suffix := "." + g.Name + "." + s.Name
+	return filtersOf(s.Guard, "."+g.Name+"."+s.Name)
+}
+
+// filtersOf are those of a guard, in the order in which requests meet them.
+func filtersOf(g *intent.Guard, suffix string) []httpFilter {
 	var filters []httpFilter
-	if s.Guard.SignIn != nil {
-		filters = append(filters, signInFilter(s.Guard.SignIn, suffix))
+	if g.SignIn != nil {
+		filters = append(filters, signInFilter(g.SignIn, suffix))
 	}
-	if s.Guard.JWT != nil {
-		filters = append(filters, jwtFilter(s.Guard.JWT, suffix))
+	if g.JWT != nil {
+		filters = append(filters, jwtFilter(g.JWT, suffix))
 	}
-	if s.Guard.External != nil {
-		filters = append(filters, externalFilter(s.Guard.External, suffix))
+	if g.External != nil {
+		filters = append(filters, externalFilter(g.External, suffix))
 	}
-	if s.Guard.Rules != nil {
-		filters = append(filters, rulesFilter(s.Guard.Rules, suffix))
+	if g.Rules != nil {
+		filters = append(filters, rulesFilter(g.Rules, suffix))
 	}
-	if s.Guard.Limits != nil {
-		filters = append(filters, limitsFilter(s.Guard.Limits, suffix))
+	if g.Limits != nil {
+		filters = append(filters, limitsFilter(g.Limits, suffix))
 	}
 	return filters
 }

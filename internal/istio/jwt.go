@@ -44,11 +44,15 @@ func jwtFilter(j *intent.JWT, suffix string) httpFilter {
 	if len(accepted) > 1 {
 		requirement = nested("requires_any", nested("requirements", list(accepted...)))
 	}
-	f.config = typed("extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-		"providers", structpb.NewStructValue(&structpb.Struct{Fields: providers}),
-		"requirement_map", nested("token", requirement),
-		"bypass_cors_preflight", yes(),
-	)
+	config := func() *structpb.Struct {
+		return typed("extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+			"providers", structpb.NewStructValue(&structpb.Struct{Fields: providers}),
+			"requirement_map", nested("token", requirement),
+			"bypass_cors_preflight", yes(),
+		)
+	}
+	f.config, f.always = config(), config()
+	f.always.Fields["rules"] = list(nested("match", nested("prefix", text("/")), "requirement_name", text("token")))
 	f.host = typed("extensions.filters.http.jwt_authn.v3.PerRouteConfig", "requirement_name", text("token"))
 	return f
 }

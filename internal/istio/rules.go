@@ -26,13 +26,12 @@ func rulesFilter(r *intent.AccessRules, suffix string) httpFilter {
 		policies[strconv.Itoa(i)+"-"+rule.Name] = nested("principals", anyOf(from), "permissions", anyOf(to))
 	}
 	const message = "extensions.filters.http.rbac.v3."
+	rules := nested("action", text("ALLOW"), "policies", structpb.NewStructValue(&structpb.Struct{Fields: policies}))
 	return httpFilter{
 		name:   "isthmus.rules" + suffix,
 		config: typed(message + "RBAC"),
-		host: typed(message+"RBACPerRoute", "rbac", nested("rules", nested(
-			"action", text("ALLOW"),
-			"policies", structpb.NewStructValue(&structpb.Struct{Fields: policies}),
-		))),
+		host:   typed(message+"RBACPerRoute", "rbac", nested("rules", rules)),
+		always: typed(message+"RBAC", "rules", rules),
 	}
 }
 

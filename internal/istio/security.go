@@ -31,6 +31,20 @@ func renderSecurity(s *intent.Security) []config {
 			mode := security.PeerAuthentication_MutualTLS_Mode(security.PeerAuthentication_MutualTLS_Mode_value[string(p.MTLS)])
 			add("PeerAuthentication", p.Namespace, own, waveMTLS, &security.PeerAuthentication{Selector: selector, Mtls: &security.PeerAuthentication_MutualTLS{Mode: mode}})
 		}
+		if f := sidecarGuards(p, selector); f != nil {
+			configs = append(configs, config{
+				apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter", namespace: p.Namespace, name: "guard-sidecars" + suffix,
+				wave: waveEnvoyFilter, dress: dress, spec: f,
+			})
+		}
+		for j := range p.Extensions {
+			e := &p.Extensions[j]
+			configs = append(configs, config{
+				apiVersion: "extensions.istio.io/v1alpha1", kind: "WasmPlugin", namespace: p.Namespace,
+				name: "inbound.sidecars." + e.Name, // those of a gateway have one dot
+				wave: waveWasmPlugin, dress: dress, spec: sidecarPlugin(e),
+			})
+		}
 		if p.Access == nil {
 			continue
 		}
@@ -56,6 +70,11 @@ func allow(a *intent.Access, selector *istiotype.WorkloadSelector) *security.Aut
 	case a.Anybody || len(a.Callers) > 0:
 		out.Rules = []*security.Rule{from(&security.Source{Principals: a.Callers, NotPrincipals: a.Except})}
 	}
+	for _, rule := range out.Rules {
+		if a.HTTP { // any method: a rule about it lets nothing else in
+			rule.To = []*security.Rule_To{{Operation: &security.Operation{Methods: []string{"*"}}}}
+		}
+	}
 	return out
 }
 
@@ -63,7 +82,7 @@ func allow(a *intent.Access, selector *istiotype.WorkloadSelector) *security.Aut
 func deny(a *intent.Access, selector *istiotype.WorkloadSelector) *security.AuthorizationPolicy {
 	out := &security.AuthorizationPolicy{Selector: selector, Action: security.AuthorizationPolicy_DENY}
 	switch {
-	case a.Anybody && len(a.Except) == 0:
+	case a.Everybody():
 		return nil
 	case !a.Anybody && len(a.Callers) == 0:
 		out.Rules = []*security.Rule{{}}
@@ -73,6 +92,9 @@ func deny(a *intent.Access, selector *istiotype.WorkloadSelector) *security.Auth
 	}
 	if len(a.Except) > 0 {
 		out.Rules = append(out.Rules, from(&security.Source{Principals: a.Except}))
+	}
+	if a.HTTP { // what has no method is all of the rest
+		out.Rules = append(out.Rules, &security.Rule{To: []*security.Rule_To{{Operation: &security.Operation{NotMethods: []string{"*"}}}}})
 	}
 	return out
 }

@@ -45,7 +45,7 @@ func Check(r *Resource) []Problem {
 
 // checkSpec checks all but the name.
 func checkSpec(r *Resource) []Problem {
-	c := &checker{}
+	c := &checker{of: r.FQN}
 	c.annotated(r.Spec)
 	c.message(r.Spec.ProtoReflect(), "spec")
 	switch spec := r.Spec.(type) {
@@ -78,13 +78,17 @@ func checkSpec(r *Resource) []Problem {
 	case *trafficv2.ServiceTrafficSetting:
 		c.ownService(spec.GetService(), "spec.service")
 	}
-	c.attachments(r)
+	field, list := Attachments(r.Spec)
+	c.attachments(list, "spec."+field)
 	slices.SortStableFunc(c.problems, func(a, b Problem) int { return strings.Compare(a.Field, b.Field) })
 	return c.problems
 }
 
 // checker gathers problems.
-type checker struct{ problems []Problem }
+type checker struct {
+	of       FQN
+	problems []Problem
+}
 
 // at reports a problem, once per field: what the annotations said already is not said again in other words.
 func (c *checker) at(field, format string, args ...any) {

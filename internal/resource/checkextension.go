@@ -91,12 +91,11 @@ func (c *checker) scope(extension FQN, s, path string) {
 	}
 }
 
-// attachments checks the extensions that a gateway attaches.
-func (c *checker) attachments(r *Resource) {
-	field, list := Attachments(r.Spec)
+// attachments checks the extensions that somebody attaches.
+func (c *checker) attachments(list []*typesv2.WasmAttachment, path string) {
 	first := map[string]int{}
 	for i, a := range list {
-		at := "spec." + field + "[" + itoa(i) + "].fqn"
+		at := path + "[" + itoa(i) + "].fqn"
 		fqn, kind, err := ParseFQN(a.GetFqn())
 		before, twice := first[a.GetFqn()]
 		switch {
@@ -105,10 +104,10 @@ func (c *checker) attachments(r *Resource) {
 			c.at(at, "%v", err)
 		case kind.Name != "WasmExtension":
 			c.at(at, "%q is the name of a %s, not of a WasmExtension", fqn, kind.Name)
-		case fqn.Ancestor("organizations") != r.FQN.Ancestor("organizations"):
+		case fqn.Ancestor("organizations") != c.of.Ancestor("organizations"):
 			c.at(at, "%q is an extension of another organization", fqn)
 		case twice:
-			c.at(at, "%q is attached already in %s[%d]", fqn, field, before)
+			c.at(at, "%q is attached already in %s[%d]", fqn, path[strings.LastIndexByte(path, '.')+1:], before)
 		default:
 			first[a.GetFqn()] = i
 		}

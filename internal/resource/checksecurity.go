@@ -31,6 +31,7 @@ func (c *checker) security(s *securityv2.SecuritySetting, path string) {
 	if old != 0 && now != 0 && old != now {
 		c.at(path+".authentication", "is %s, and authenticationSettings.trafficMode is %s: they mean the same", s.GetAuthentication(), s.GetAuthenticationSettings().GetTrafficMode()) //nolint:staticcheck // old input
 	}
+	c.attachments(s.GetExtension(), path+".extension")
 	a, at := s.GetAuthorization(), path+".authorization"
 	c.serviceAccounts(a, at)
 	if r := a.GetRules(); r != nil {
