@@ -315,6 +315,9 @@ func saySetting(r *Reads, fqn resource.FQN, out *output) bool {
 		out.say(fqn, no(reasonNoEffect, strings.TrimSuffix(l.Field, "."), "One setting of security holds, and that of %q comes first.", first))
 		return false
 	}
+	if fqn.Plural() == "servicesettings" && l.Setting.GetPropagationStrategy() == securityv2.SecuritySetting_STRICTER {
+		out.say(fqn, no(reasonNoEffect, l.Field+"propagationStrategy", "Nothing is further down than a service."))
+	}
 	sayExtensions(r, l, out)
 	for _, field := range untranslatedGuards(l) {
 		out.say(fqn, no(reasonNotTranslated, l.Field+field, "The field %s is not translated; services let nobody in, because they would let in too many.", l.Field+field))
