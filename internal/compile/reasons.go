@@ -77,6 +77,7 @@ const (
 	reasonRejected     = "ProxyRejected"
 	reasonClientHidden = "ClientAddressHidden"
 	reasonCookies      = "CookiesNeedTLS"
+	reasonPodsShared   = "PodsShared"
 )
 
 // NowhereElse is the reason of a drained cluster's condition for each host that stays there.
@@ -132,6 +133,7 @@ func Reasons() []Reason {
 		{Effective, reasonNowhereElse, "The cluster is drained, and the host is exposed by no other one that can be called. Callers go on calling it here; expose it in another cluster first."},
 		{Effective, reasonRejected, "Envoy refuses the configuration, in its own words, and goes on with what it took last. It takes or refuses a port as a whole: until this is mended, changes of its other hosts have no effect either."},
 		{Effective, reasonClientHidden, "The gateway's Service hands connections from one node to another, which puts the node's address in the place of the client's: clients behind one node are counted as one, and an address is never met. Set externalTrafficPolicy: Local on the Service, or tell Istio how many proxies stand in front (numTrustedProxies)."},
+		{Effective, reasonPodsShared, "Two Services with settings of security select the same pods. Callers of those have to fulfil both settings, and of two modes of mutual TLS Istio takes that of the older object. Give the Services pods of their own, or say it of one."},
 		{Effective, reasonCookies, "Browsers keep the cookies of somebody who signed in for https only. Let them come back with an https:// redirectUri; TLS may also end in front of the gateway."},
 	}
 }

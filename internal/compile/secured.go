@@ -105,6 +105,20 @@ func (p *protection) sayUnknown(r *Reads, out *output) {
 	}
 }
 
+// saySharedPods says which other service with a setting selects the same pods.
+func (p *protection) saySharedPods(r *Reads, cluster string, selector map[string]string, out *output) {
+	prefix := securedServicesPrefix(p.Scope.FQN, p.Namespace)
+	for key, by := range r.prefix(prefix) {
+		other := &protection{}
+		if other.aim(p.Namespace + "/" + strings.TrimPrefix(key, prefix)); other.Service == p.Service {
+			continue
+		}
+		if s := other.serviceIn(r, cluster).GetSelector(); len(s) > 0 && samePods(s, selector) {
+			out.say(p.FQN, in(cluster, no(reasonPodsShared, "service", "Service %q in namespace %q selects the same pods, of which %q says something, too.", other.Service, p.Namespace, by)))
+		}
+	}
+}
+
 // service is what is protected of one in a cluster, nil while that is nothing.
 func (p *protection) service(r *Reads, cluster string, out *output) *intent.SecuredPods {
 	if !p.reaches(r, cluster) || !remains(r, cluster, p.Namespace) {
@@ -128,6 +142,7 @@ func (p *protection) service(r *Reads, cluster string, out *output) *intent.Secu
 			return nil
 		}
 	}
+	p.saySharedPods(r, cluster, selector, out)
 	pods := &intent.SecuredPods{
 		Namespace: p.Namespace, Service: p.Service, Selector: selector,
 		MTLS: p.MTLS, Access: p.accessIn(r, p.Namespace),

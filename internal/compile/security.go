@@ -348,7 +348,12 @@ func firstBeside(r *Reads, res *resource.Resource) resource.FQN {
 
 // securedServicePrefix is where the settings of one service of a group are.
 func securedServicePrefix(group resource.FQN, service string) string {
-	return "u/securedservice/" + string(group) + "/" + service + "/"
+	return securedServicesPrefix(group, service) // "<namespace>/<full name>"
+}
+
+// securedServicesPrefix is where those of the services of one namespace are.
+func securedServicesPrefix(group resource.FQN, namespace string) string {
+	return "u/securedservice/" + string(group) + "/" + namespace + "/"
 }
 
 func sayRules(r *Reads, l *level, list string, rules []*securityv2.AuthorizationSettings_Rule, out *output) {

@@ -169,6 +169,11 @@ func securityProbes() [][][]edit {
 			{third}, goodFacts("c3"), {{third.key, nil}}, gone(store.ResourceKey(group.Child("settings", "s0"))),
 		},
 		{service(map[string]string{"app": "x"}), gone(store.FactKey("c1", "workload/a/gw")), service(nil), gone(store.FactKey("c1", "service/a/svc")), gone(store.FactKey("c2", "service/a/svc"))},
+		{
+			{{store.FactKey("c1", "service/a/gw"), &isthmusv1.Fact{Id: "service/a/gw", Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{Namespace: "a", Name: "gw", Selector: map[string]string{"app": "svc", "x": "y"}}}}}},
+			{testResource(serviceSettingKind, group.Child("servicesettings", "s2"), &securityv2.ServiceSecuritySetting{Service: "a/gw.a.svc.cluster.local", Settings: &securityv2.SecuritySetting{}})},
+			service(map[string]string{"g": "1", "x": "y"}), gone(store.FactKey("c1", "service/a/gw")), gone(store.ResourceKey(group.Child("servicesettings", "s2"))),
+		},
 		{serviceSetting("s0"), gone(store.ResourceKey(group.Child("servicesettings", "s0"))), grouped(before, "", "*/a")},
 		{gone(store.FactKey("c1", "namespace//b")), gone(store.FactKey("c2", "mesh//"))},
 		{gone(store.ResourceKey(group)), gone(store.ResourceKey(workspace.Child("settings", "s1")))},
