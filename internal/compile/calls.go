@@ -319,3 +319,25 @@ func (o *outgoing) asGlobal(r *Reads, c cluster, w wanted, out *output) intent.C
 	}
 	return call
 }
+
+// received is what a setting says of the connections that proxies get, nil when that is nothing.
+func received(s *trafficv2.TrafficSetting) *intent.Received {
+	r := s.GetInbound().GetResilience()
+	out := intent.Received{KeepAlive: keepAlive(r.GetConnectionPool().GetTcp().GetKeepAlive())}
+	if out.KeepAlive == nil {
+		out.KeepAlive = keepAlive(s.GetResilience().GetKeepAlive().GetTcp().GetDownstream()) //nolint:staticcheck // deprecated for users, still obeyed
+	}
+	m := r.GetMeshTimeout()
+	for to, from := range map[**time.Duration]*durationpb.Duration{
+		&out.Connection: m.GetMaxConnectionDuration(), &out.Stream: m.GetMaxStreamDuration(), &out.TCP: m.GetMaxDownstreamConnectionDuration(),
+	} {
+		if from != nil {
+			*to = new(from.AsDuration())
+		}
+	}
+	if out == (intent.Received{}) {
+		return nil
+	}
+	out.Sidecars, out.Gateways = m.GetProxyType() != trafficv2.MeshTimeout_GATEWAY, m.GetProxyType() != trafficv2.MeshTimeout_SIDECAR
+	return &out
+}

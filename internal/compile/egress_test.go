@@ -59,6 +59,7 @@ func drawTraffic(t *rapid.T) edit {
 		}
 	}
 	s.UpstreamTrafficSettings = drawCalls(t)
+	s.Inbound = read[trafficv2.Inbound](one(t, "received", "", "", `{"resilience": {"meshTimeout": {"maxStreamDuration": "1s"}}}`))
 	if one(t, "elsewhere", true, false) {
 		return drawTrafficElsewhere(t, s)
 	}

@@ -265,9 +265,9 @@ func untranslatedTraffic(s *trafficv2.TrafficSetting, prefix string) []string {
 	if r.GetCircuitBreakerSensitivity() == trafficv2.Sensitivity_CUSTOM {
 		fields = append(fields, "resilience.circuitBreakerSensitivity")
 	}
-	if r.GetKeepAlive().GetTcp().GetDownstream() != nil {
-		fields = append(fields, "resilience.keepAlive.tcp.downstream")
-	}
+	fields = slices.DeleteFunc(fields, func(f string) bool {
+		return strings.HasPrefix(f, "inbound.resilience.connectionPool.tcp.keepAlive") || strings.HasPrefix(f, "inbound.resilience.meshTimeout")
+	})
 	for i := range fields {
 		fields[i] = prefix + fields[i]
 	}

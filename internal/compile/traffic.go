@@ -42,7 +42,8 @@ type manners struct {
 	Exit  *wayOut
 	Reach *trafficv2.Reachability
 	// Calls are said by one setting.
-	Calls *callsWanted
+	Calls    *callsWanted
+	Received *intent.Received
 }
 
 // wayOut is where unknown hosts are sent to, and which field of which setting says so.
@@ -53,7 +54,7 @@ type wayOut struct {
 
 // over is what is said nearby, and what is not said there from further away.
 func (w manners) over(far manners) manners {
-	return manners{Exit: cmp.Or(w.Exit, far.Exit), Reach: cmp.Or(w.Reach, far.Reach), Calls: cmp.Or(w.Calls, far.Calls)}
+	return manners{Exit: cmp.Or(w.Exit, far.Exit), Reach: cmp.Or(w.Reach, far.Reach), Calls: cmp.Or(w.Calls, far.Calls), Received: cmp.Or(w.Received, far.Received)}
 }
 
 // trafficLevel is a setting of traffic in a resource.
@@ -99,7 +100,7 @@ func settingAt[L any](r *Reads, owner resource.FQN, of func(*resource.Resource) 
 // manners that a setting wants.
 func (l *trafficLevel) manners() manners {
 	s := l.Setting
-	out := manners{Reach: s.GetOutbound().GetReachability(), Calls: l.calls()}
+	out := manners{Reach: s.GetOutbound().GetReachability(), Calls: l.calls(), Received: received(s)}
 	if out.Reach == nil {
 		out.Reach = s.GetReachability()
 	}
@@ -173,7 +174,7 @@ func outgoingOf(r *Reads, fqn resource.FQN) *outgoing {
 		o.aim(service)
 	}
 	o.Metadata = mergeMetadata(wanted...)
-	if o.Exit == nil && o.Reach == nil && o.Calls == nil {
+	if o.Exit == nil && o.Reach == nil && o.Calls == nil && o.Received == nil {
 		return nil
 	}
 	if o.Reach.GetMode() == trafficv2.Reachability_WORKSPACE {
@@ -193,7 +194,7 @@ func (o *outgoing) aim(s *trafficv2.ServiceTrafficSetting) {
 	if own.Exit == nil && own.Reach == nil {
 		all.Exit, all.Reach = nil, nil
 	}
-	all.Calls = own.Calls.beside(o.Calls)
+	all.Calls, all.Received = own.Calls.beside(o.Calls), own.Received
 	o.manners, o.Owners = all, append([]resource.FQN{o.FQN}, o.Owners...)
 }
 
@@ -278,7 +279,7 @@ func deriveOutgoing(r *Reads, unit string, out *output) {
 	}
 	made := &intent.Outgoing{
 		Key:       intent.GatewayKey{Cluster: name, FQN: o.FQN},
-		Workspace: o.Workspace.Name(), Owners: o.Owners, Metadata: o.Metadata, Namespaces: o.namespaces(r, c), Service: o.Service,
+		Workspace: o.Workspace.Name(), Owners: o.Owners, Metadata: o.Metadata, Namespaces: o.namespaces(r, c), Service: o.Service, Received: o.Received,
 	}
 	if o.Service != "" && len(made.Namespaces) > 0 {
 		if made.Selector = o.pods(r, c, out); made.Selector == nil {
@@ -309,7 +310,7 @@ func deriveOutgoing(r *Reads, unit string, out *output) {
 			}
 		}
 	}
-	if len(made.Visible) > 0 || len(made.Calls) > 0 {
+	if len(made.Visible) > 0 || len(made.Calls) > 0 || made.Received != nil {
 		out.put(intentOutgoing+unit, made)
 	}
 }

@@ -103,3 +103,13 @@ type Cookie struct {
 func (c *Call) NeedsRule() bool {
 	return c.Host != "" && (c.Balance != nil || c.MutualTLS || c.Pool.PerConnection != 0)
 }
+
+// Received is how proxies treat the connections that come to them from within the mesh. What is nil stays as the mesh has it.
+type Received struct {
+	// KeepAlive of connections to sidecars.
+	KeepAlive *KeepAlive
+	// Sidecars and Gateways say whose connections and requests the durations bound.
+	Sidecars, Gateways bool
+	// Connection bounds connections with HTTP, Stream its requests, TCP other connections.
+	Connection, Stream, TCP *time.Duration
+}

@@ -58,4 +58,6 @@ type Outgoing struct {
 	Egress string
 	// Calls are how hosts are called, what is said of all of them first.
 	Calls []Call
+	// Received is nil when nothing is said.
+	Received *Received
 }

@@ -16,13 +16,16 @@ import (
 // everybody: Envoy's least share of healthy endpoints, in percent. With fewer it calls all of them, so that ejection never is an outage.
 const everybody = 1
 
-// callsFilter changes what sidecars have of calls, nil when that is nothing. It adds to what Istio makes of the rules of everybody
+// trafficFilter changes what proxies have of the calls that they make and get, nil when that is nothing. It adds to what Istio makes of the rules of everybody
 // else, which a DestinationRule or VirtualService of the caller's namespace would hide, and goes from what is said of all hosts to
 // what is said of one.
-func callsFilter(calls []intent.Call) *networking.EnvoyFilter {
+func trafficFilter(o *intent.Outgoing) *networking.EnvoyFilter {
 	out := &networking.EnvoyFilter{}
-	for i := range calls {
-		c := &calls[i]
+	if o.Received != nil {
+		out.ConfigPatches = receivedPatches(o.Received)
+	}
+	for i := range o.Calls {
+		c := &o.Calls[i]
 		if v := clusterChanges(c); v != nil {
 			out.ConfigPatches = append(out.ConfigPatches, callPatch(networking.EnvoyFilter_CLUSTER, calledClusters(c.Host), v))
 		}
@@ -36,9 +39,13 @@ func callsFilter(calls []intent.Call) *networking.EnvoyFilter {
 	return out
 }
 
-// callPatch merges; a list takes the place of the one that was there, which would win where it stays.
+// callPatch changes what sidecars have of calls. A list takes the place of the one that was there, which would win where it stays.
 func callPatch(to networking.EnvoyFilter_ApplyTo, match *networking.EnvoyFilter_EnvoyConfigObjectMatch, value *structpb.Struct) *networking.EnvoyFilter_EnvoyConfigObjectPatch {
 	match.Context = networking.EnvoyFilter_SIDECAR_OUTBOUND
+	return mergePatch(to, match, value)
+}
+
+func mergePatch(to networking.EnvoyFilter_ApplyTo, match *networking.EnvoyFilter_EnvoyConfigObjectMatch, value *structpb.Struct) *networking.EnvoyFilter_EnvoyConfigObjectPatch {
 	operation := networking.EnvoyFilter_Patch_MERGE
 	if hasList(value) {
 		operation = networking.EnvoyFilter_Patch_MERGE_AND_REPLACE_LIST // Istio has it since 1.31

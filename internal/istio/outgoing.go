@@ -31,7 +31,7 @@ func renderOutgoing(o *intent.Outgoing) []config {
 	if len(o.Visible) > 0 {
 		each("Sidecar", known, sidecar(o), waveSidecar)
 	}
-	if f := callsFilter(o.Calls); f != nil {
+	if f := trafficFilter(o); f != nil {
 		if o.Service != "" {
 			f.WorkloadSelector = &networking.WorkloadSelector{Labels: o.Selector}
 			f.Priority = 1 // after that of the namespace

@@ -31,6 +31,14 @@ func (c *checker) calls(s *trafficv2.TrafficSetting, path string) {
 	c.upstreams(old, path+".upstreamTrafficSettings")
 	c.upstreams(now, path+".outbound.upstreamTrafficSettings")
 	c.resilience(s.GetResilience(), path+".resilience") //nolint:staticcheck // old input
+	in, at := s.GetInbound().GetResilience(), path+".inbound.resilience"
+	c.keepAlive(in.GetConnectionPool().GetTcp().GetKeepAlive(), at+".connectionPool.tcp.keepAlive")
+	m := in.GetMeshTimeout()
+	for name, d := range map[string]*durationpb.Duration{
+		"maxConnectionDuration": m.GetMaxConnectionDuration(), "maxDownstreamConnectionDuration": m.GetMaxDownstreamConnectionDuration(), "maxStreamDuration": m.GetMaxStreamDuration(),
+	} {
+		c.some(d, at+".meshTimeout."+name)
+	}
 }
 
 func (c *checker) upstreams(all []*trafficv2.UpstreamTrafficSetting, path string) {
