@@ -66,12 +66,7 @@ func newSet(field string, selectors ...clusterSelector) clusterSet {
 }
 
 func (x clusterSelector) text() string {
-	var pairs []string
-	for k, v := range x.Labels {
-		pairs = append(pairs, k+"="+v)
-	}
-	slices.Sort(pairs)
-	return x.Name + ";" + strings.Join(pairs, ",") + ";" + x.Network
+	return x.Name + ";" + selectorText(x.Labels) + ";" + x.Network
 }
 
 // weighed is a set with its share of the requests.

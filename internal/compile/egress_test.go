@@ -127,6 +127,10 @@ func egressProbes() [][][]edit {
 		{{{store.ResourceKey(traffic), nil}}},
 		{{{store.FactKey("c1", "service/a/gw"), nil}}},
 		{{{store.FactKey("c1", "mesh//"), nil}}, {{store.FactKey("c1", "namespace//a"), nil}}},
+		{
+			{testResource(trafficKind, traffic, &trafficv2.Group{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{"*/a"}}})}, reach(trafficv2.Reachability_GROUP),
+			{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}},
+		},
 		{{testResource("api.tsb.tetrate.io/v2/Organization", testOrg, &tsbv2.Organization{SystemNamespaces: []string{"a"}})}},
 		{{{store.ResourceKey(workspace), nil}}},
 		{{{store.ResourceKey(testOrg.Child("clusters", "c1")), nil}}},

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -228,12 +229,15 @@ func (s *scene) checkPort(field string, number uint32) {
 	}
 }
 
-// nameHosts gives each host the name that its objects have in the gateway's namespace.
+// nameHosts gives each host the name that its objects have in the gateway's namespace. It depends on the host and the pods alone:
+// whoever exposes the host on other pods comes and goes without any of these objects getting another name, which would be a
+// gap for those who call.
 func (s *scene) nameHosts(hosts []intent.GatewayHost) []intent.GatewayHost {
 	hosts = slices.Clone(hosts)
+	pods := shortHash(selectorText(s.plan.Labels))
 	for i := range hosts {
 		h := &hosts[i]
-		h.Name = hostName(s.r, h.Host)
+		h.Name = hostName(s.r, h.Host) + "-" + pods
 		if first := s.firstGateway(h.Host); first != "" && first != s.plan.FQN {
 			h.Name += "-" + shortHash(s.plan.Name)
 		}
@@ -241,16 +245,27 @@ func (s *scene) nameHosts(hosts []intent.GatewayHost) []intent.GatewayHost {
 	return hosts
 }
 
-// firstGateway is the first gateway of the same group that has the host: it has the name without a suffix.
+// firstGateway is the first gateway of the same group and pods that has the host: it has the name without a further suffix.
 func (s *scene) firstGateway(host string) resource.FQN {
 	prefix := dashPrefix(dashed(host)) // which hostName reads too
-	for key := range s.r.prefix(prefix) {
-		h, fqn, _ := strings.Cut(strings.TrimPrefix(key, prefix), "/")
-		if h == host && resource.FQN(fqn).Parent() == s.plan.FQN.Parent() {
-			return resource.FQN(fqn)
+	for key, v := range s.r.prefix(prefix) {
+		h, name, _ := strings.Cut(strings.TrimPrefix(key, prefix), "/")
+		fqn, by := resource.FQN(name), v.(named)
+		if h == host && fqn.Parent() == s.plan.FQN.Parent() && by.Namespace == s.plan.Namespace && maps.Equal(by.Labels, s.plan.Labels) {
+			return fqn
 		}
 	}
 	return ""
+}
+
+// selectorText is a selector as a text.
+func selectorText(labels map[string]string) string {
+	var pairs []string
+	for k, v := range labels {
+		pairs = append(pairs, k+"="+v)
+	}
+	slices.Sort(pairs)
+	return strings.Join(pairs, ",")
 }
 
 // servers are those of the plan, with what they take from the cluster: whether their certificates can be used, the

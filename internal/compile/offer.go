@@ -247,7 +247,7 @@ func hostName(r *Reads, host string) string {
 	best, owner := rank{}, ""
 	for key, v := range r.prefix(dashPrefix(d)) {
 		h, _, _ := strings.Cut(strings.TrimPrefix(key, dashPrefix(d)), "/")
-		at := rank{Since: v.(rank).Since}
+		at := rank{Since: v.(named).Since}
 		if owner == "" || at.Since < best.Since { // keys are in the order of host names
 			best, owner = at, h
 		}

@@ -69,6 +69,7 @@ const (
 	reasonNoBackend    = "NoBackend"
 	reasonNoDNSCapture = "NoDNSCapture"
 	reasonRoot         = "RootMismatch"
+	reasonRootsDiffer  = "RootsDiffer"
 	reasonNetwork      = "NetworkMismatch"
 	reasonUnreachable  = "Unreachable"
 	reasonTrust        = "TrustDomainAliases"
@@ -125,7 +126,8 @@ func Reasons() []Reason {
 		{Effective, reasonNotGlobal, "The host cannot be called by name from within the mesh, because of a wildcard or because another gateway of the host has another kind of server. It is exposed at the gateway only."},
 		{Effective, reasonNoBackend, "The gateway leads to a host that no gateway exposes in the clusters that it may call, or exposes in another way. Requests are answered with 503, connections are closed, until one does."},
 		{Effective, reasonNoDNSCapture, "Calling a TCP host from within the mesh takes an address of its own, which clients only find with Istio's DNS capture. It is not on in the cluster."},
-		{Effective, reasonRoot, "The meshes of two clusters have different root certificates, so that calls between them are refused. Give both an issuer below one root."},
+		{Effective, reasonRoot, "The mesh of one of two clusters does not trust the root of the certificates that workloads of the other one have, so that calls between them are refused. Give both an issuer below one root, or let both trust both roots (docs/operating/roots.md)."},
+		{Effective, reasonRootsDiffer, "The meshes of two clusters do not trust the same root certificates. Calls between them go on as long as workloads have certificates of one that both trust. This is as it should be for a while when roots are exchanged (docs/operating/roots.md)."},
 		{Effective, reasonNetwork, "The cluster's network is not the one that its Istio says (label topology.istio.io/network of istio-system). The network is left out of generated objects."},
 		{Effective, reasonTrust, "Clusters have different trust domains, and the mesh of this one does not take identities of the others. Calls through a gateway's own TLS work; calls that end at a sidecar, as those of services without a gateway, are refused. Add the domains to trustDomainAliases of Istio's mesh configuration in this cluster."},
 		{Effective, reasonByLocality, "Some gateways of the host are known by a name and not by an address. Istio puts such endpoints in the order of their regions and zones, and failoverPriority is left out."},

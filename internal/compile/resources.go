@@ -105,10 +105,17 @@ type cluster struct {
 	// Known says that its edge has reported.
 	Known       bool
 	TrustDomain string
+<<<<<<< HEAD
 	// Aliases are the trust domains of others whose identities the mesh takes.
 	Aliases []string
 	// Root is the fingerprint of the mesh's root certificate.
 	Root       string
+=======
+	// Roots are the fingerprints of the root certificates that the mesh trusts; its workloads have certificates of Signer, which
+	// is empty while that is not known.
+	Roots      []string
+	Signer     string
+>>>>>>> 68b5642 (internal/edge, internal/compile: say with fingerprints which roots of trust do not fit)
 	DNSCapture bool
 	// ForwardedClients: proxies in front of gateways tell them who the client is.
 	ForwardedClients bool
@@ -138,7 +145,11 @@ func deriveCluster(r *Reads, fqn resource.FQN, spec *tsbv2.Cluster, out *output)
 	c.Locality = spec.GetLocality().GetRegion() //nolint:staticcheck // deprecated for users, still obeyed
 	if mesh != nil {
 		c.TrustDomain = cmp.Or(mesh.GetTrustDomain(), c.TrustDomain)
+<<<<<<< HEAD
 		c.Root, c.Aliases = mesh.GetRootSha256(), mesh.GetTrustDomainAliases()
+=======
+		c.Roots, c.Signer = mesh.GetRootsSha256(), mesh.GetSignerSha256()
+>>>>>>> 68b5642 (internal/edge, internal/compile: say with fingerprints which roots of trust do not fit)
 		c.DNSCapture, c.ForwardedClients = mesh.GetDnsCapture(), mesh.GetForwardedClients()
 		c.Locality = cmp.Or(locality(mesh.GetRegion(), mesh.GetZone(), ""), c.Locality)
 		if n := spec.GetNetwork(); n != "" && n == mesh.GetNetwork() {
@@ -175,6 +186,13 @@ type listener struct {
 	Labels map[string]string
 }
 
+// named is who asks for a host, in the index of names: since when, and on which pods.
+type named struct {
+	Since     int64
+	Namespace string
+	Labels    map[string]string
+}
+
 // The indexes of gateways.
 func listenerHostKey(group resource.FQN, ns string, port uint32, host string) string {
 	return "u/listen/" + string(group) + "/" + ns + "/" + itoa(port) + "/host/" + host + "/"
@@ -199,7 +217,7 @@ func indexGateway(r *Reads, fqn resource.FQN, spec gatewaySpec, out *output) {
 		}
 		at := rank{since(r, claim, workspace), workspace}
 		out.put(index+string(fqn), at)
-		out.put(dashPrefix(dashed(s.host))+s.host+"/"+string(fqn), rank{Since: at.Since})
+		out.put(dashPrefix(dashed(s.host))+s.host+"/"+string(fqn), named{Since: at.Since, Namespace: ns, Labels: labels})
 		var l any = listener{FQN: fqn, Server: s.name, Order: i, Labels: labels}
 		// Of several servers under one key the first one stays.
 		out.put(listenerHostKey(group, ns, s.port, s.host)+string(fqn), l)

@@ -33,8 +33,12 @@ func tenancyLayer() *layer {
 			}
 			switch spec := res.Spec.(type) {
 			case *tsbv2.Cluster:
+<<<<<<< HEAD
 				sayRoot(r, fqn, out)
 				sayTrust(r, fqn, out)
+=======
+				sayRoots(r, fqn, out)
+>>>>>>> 68b5642 (internal/edge, internal/compile: say with fingerprints which roots of trust do not fit)
 			case *tsbv2.Workspace:
 				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
 				sayTaken(r, workspaceScope, fqn, ps, out)
@@ -56,6 +60,7 @@ func tenancyLayer() *layer {
 	}
 }
 
+<<<<<<< HEAD
 // sayRoot names the first cluster that this one cannot trust, because their meshes have different root certificates.
 func sayRoot(r *Reads, fqn resource.FQN, out *output) {
 	self := ""
@@ -105,6 +110,8 @@ func sayTrust(r *Reads, fqn resource.FQN, out *output) {
 	}
 }
 
+=======
+>>>>>>> 68b5642 (internal/edge, internal/compile: say with fingerprints which roots of trust do not fit)
 // sayTaken names, for each pattern, the first other one that asked earlier for some of the same namespaces.
 func sayTaken(r *Reads, scope string, fqn resource.FQN, patterns []pattern, out *output) {
 	for _, p := range patterns {

@@ -133,7 +133,7 @@ func (e *Edge) act(ctx context.Context) error {
 	run("observe", func(ctx context.Context) error { e.observer.run(ctx); return nil })
 	run("talk", e.talk)
 	if e.cfg.IstiodToken != "" {
-		istiod := &istiods{tokenFile: e.cfg.IstiodToken, namespace: e.cfg.Namespace, server: "istiod." + e.cfg.Namespace + ".svc", port: 15012, roots: e.observer.meshRoots}
+		istiod := &istiods{tokenFile: e.cfg.IstiodToken, namespace: e.cfg.Namespace, server: "istiod." + e.cfg.Namespace + ".svc", port: 15012, roots: e.observer.meshRoots, signed: e.observer.setSigner}
 		extensions := func(namespace string) string { return extensionsIn(e.engine.Bundle(), namespace) }
 		run("proxies", func(ctx context.Context) error {
 			return e.observer.askProxies(ctx, istiod.ask, e.written, extensions, e.cfg.Log)

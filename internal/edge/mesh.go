@@ -52,6 +52,7 @@ type meshInput struct {
 	nodes      []*isthmusv1.Node
 	kubernetes string
 	edge       string
+	signer     string
 }
 
 // mesh is the fact about the cluster's Istio and Kubernetes.
@@ -78,11 +79,33 @@ func mesh(in meshInput) *isthmusv1.Fact {
 	if told := cfg.DefaultConfig.forwardsClients(); told != nil {
 		m.ForwardedClients = *told
 	}
-	if block, _ := pem.Decode([]byte(in.configMaps["istio-ca-root-cert"]["root-cert.pem"])); block != nil {
-		sum := sha256.Sum256(block.Bytes)
-		m.RootSha256 = hex.EncodeToString(sum[:])
+	if roots := fingerprints(in.configMaps["istio-ca-root-cert"]["root-cert.pem"]); len(roots) > 0 {
+		m.RootSha256 = roots[0]
+		slices.Sort(roots)
+		m.RootsSha256 = slices.Compact(roots)
+	}
+	if slices.Contains(m.RootsSha256, in.signer) { // or istiod was asked before it changed what it trusts
+		m.SignerSha256 = in.signer
 	}
 	return &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: m}}
+}
+
+// fingerprints of the certificates in a text, in its order.
+func fingerprints(text string) []string {
+	var all []string
+	for rest := []byte(text); ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return all
+		}
+		all = append(all, fingerprint(block.Bytes))
+	}
+}
+
+// fingerprint of a certificate, as openssl shows it without colons.
+func fingerprint(der []byte) string {
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:])
 }
 
 // active is the istiod that new workloads belong to: a ready one before others, then the one without a name, then the

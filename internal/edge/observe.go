@@ -38,6 +38,7 @@ type observer struct {
 
 	mu         sync.Mutex
 	kubernetes string
+	signer     string // fingerprint of the root under which istiod has its certificate
 	dirty      map[string]bool
 	gateways   map[string]map[string]bool // keys of pods and Deployments that are gateways, by namespace
 	rejected   refusals
@@ -403,7 +404,7 @@ func (o *observer) workload(namespace, name string) *isthmusv1.Fact {
 func (o *observer) mesh() *isthmusv1.Fact {
 	in := meshInput{edge: o.version, configMaps: map[string]map[string]string{}}
 	o.mu.Lock()
-	in.kubernetes = o.kubernetes
+	in.kubernetes, in.signer = o.kubernetes, o.signer
 	o.mu.Unlock()
 	for _, obj := range o.deployments.GetStore().List() {
 		if i, ok := obj.(*item); ok && i.Namespace == o.istio && i.deploy != nil && i.deploy.istiod {
@@ -424,6 +425,17 @@ func (o *observer) mesh() *isthmusv1.Fact {
 		in.namespace, _ = obj.(*item)
 	}
 	return mesh(in)
+}
+
+// setSigner notes under which root istiod has its certificate.
+func (o *observer) setSigner(root string) {
+	o.mu.Lock()
+	same := o.signer == root
+	o.signer = root
+	o.mu.Unlock()
+	if !same {
+		o.lookAgain(meshID)
+	}
 }
 
 // meshRoots is the mesh's root certificate as Istio publishes it, nil while it does not.

@@ -167,6 +167,8 @@ type istiods struct {
 	port      uint16
 	// roots is the mesh's root certificate as PEM, nil while it is not known.
 	roots func() []byte
+	// signed is told under which root certificate istiod has its own.
+	signed func(fingerprint string)
 }
 
 // ask one istiod by the address of its pod for what it knows of the proxies connected to it, as JSON.
@@ -183,6 +185,11 @@ func (a *istiods) ask(ctx context.Context, address string) ([]byte, error) {
 	defer cancel()
 	tr := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
 		RootCAs: roots, ServerName: a.server, MinVersion: tls.VersionTLS12,
+		VerifyConnection: func(s tls.ConnectionState) error {
+			chain := s.VerifiedChains[0]
+			a.signed(fingerprint(chain[len(chain)-1].Raw))
+			return nil
+		},
 	}}
 	defer tr.CloseIdleConnections()
 	client := connect.NewClient[isthmusv1.DiscoveryRequest, isthmusv1.DiscoveryResponse](&http.Client{Transport: tr},

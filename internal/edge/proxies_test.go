@@ -83,13 +83,17 @@ func TestAskIstiod(t *testing.T) {
 	}
 	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	// The test server's certificate is for example.com.
-	a := &istiods{tokenFile: token, namespace: "istio-system", server: "example.com", roots: func() []byte { return root }}
+	var signed string
+	a := &istiods{tokenFile: token, namespace: "istio-system", server: "example.com", roots: func() []byte { return root }, signed: func(root string) { signed = root }}
 	address := server.Listener.Addr().(*net.TCPAddr)
 	a.port = address.AddrPort().Port()
 
 	got, err := a.ask(t.Context(), address.IP.String())
 	if err != nil || string(got) != "[]" {
 		t.Errorf("ask() = %q, %v; want []", got, err)
+	}
+	if want := fingerprint(server.Certificate().Raw); signed != want {
+		t.Errorf("the certificate of istiod is said to be of root %q, want %q", signed, want)
 	}
 	if got, want := <-asked, "Bearer secret istio.io/debug syncz"; got != want {
 		t.Errorf("istiod was asked %q, want %q", got, want)

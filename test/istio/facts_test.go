@@ -27,6 +27,8 @@ type meshFact struct {
 	Network            string   `json:"network"`
 	DNSCapture         bool     `json:"dnsCapture"`
 	RootSHA256         string   `json:"rootSha256"`
+	RootsSHA256        []string `json:"rootsSha256"`
+	SignerSHA256       string   `json:"signerSha256"`
 	Region             string   `json:"region"`
 	Zone               string   `json:"zone"`
 	EdgeVersion        string   `json:"edgeVersion"`

@@ -1186,8 +1186,14 @@ type Mesh struct {
 	// forwarded_clients: gateways are told by proxies in front of them who the client is (numTrustedProxies or
 	// proxyProtocol of Istio's gatewayTopology).
 	ForwardedClients bool `protobuf:"varint,12,opt,name=forwarded_clients,json=forwardedClients,proto3" json:"forwarded_clients,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// roots_sha256 are the fingerprints of all root certificates that the mesh trusts, sorted; root_sha256 is the first one
+	// that Istio lists.
+	RootsSha256 []string `protobuf:"bytes,13,rep,name=roots_sha256,json=rootsSha256,proto3" json:"roots_sha256,omitempty"`
+	// signer_sha256 is that of the root under which istiod has its own certificate, and so workloads get theirs; empty while
+	// that is not known.
+	SignerSha256  string `protobuf:"bytes,14,opt,name=signer_sha256,json=signerSha256,proto3" json:"signer_sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Mesh) Reset() {
@@ -1302,6 +1308,20 @@ func (x *Mesh) GetForwardedClients() bool {
 		return x.ForwardedClients
 	}
 	return false
+}
+
+func (x *Mesh) GetRootsSha256() []string {
+	if x != nil {
+		return x.RootsSha256
+	}
+	return nil
+}
+
+func (x *Mesh) GetSignerSha256() string {
+	if x != nil {
+		return x.SignerSha256
+	}
+	return ""
 }
 
 type Namespace struct {
@@ -2013,7 +2033,7 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\bworkload\x18\x05 \x01(\v2\x14.isthmus.v1.WorkloadH\x00R\bworkload\x12,\n" +
 	"\x06secret\x18\x06 \x01(\v2\x12.isthmus.v1.SecretH\x00R\x06secret\x12&\n" +
 	"\x04node\x18\a \x01(\v2\x10.isthmus.v1.NodeH\x00R\x04nodeB\x06\n" +
-	"\x04fact\"\xa3\x03\n" +
+	"\x04fact\"\xeb\x03\n" +
 	"\x04Mesh\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\tR\brevision\x12#\n" +
 	"\ristio_version\x18\x02 \x01(\tR\fistioVersion\x12-\n" +
@@ -2029,7 +2049,9 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\x04zone\x18\n" +
 	" \x01(\tR\x04zone\x12!\n" +
 	"\fedge_version\x18\v \x01(\tR\vedgeVersion\x12+\n" +
-	"\x11forwarded_clients\x18\f \x01(\bR\x10forwardedClients\"\xb7\x01\n" +
+	"\x11forwarded_clients\x18\f \x01(\bR\x10forwardedClients\x12!\n" +
+	"\froots_sha256\x18\r \x03(\tR\vrootsSha256\x12#\n" +
+	"\rsigner_sha256\x18\x0e \x01(\tR\fsignerSha256\"\xb7\x01\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x129\n" +
 	"\x06labels\x18\x02 \x03(\v2!.isthmus.v1.Namespace.LabelsEntryR\x06labels\x12 \n" +
