@@ -122,7 +122,7 @@ func derivePlacement(r *Reads, unit string, out *output) {
 		return
 	}
 	p := &plan{
-		FQN: fqn, Workspace: fqn.Ancestor("workspaces"), Name: ownName(r, fqn), Privileged: workspace.GetPrivileged(),
+		FQN: fqn, Workspace: fqn.Ancestor("workspaces"), Name: ownName(fqn), Privileged: workspace.GetPrivileged(),
 		Namespace: spec.GetWorkloadSelector().GetNamespace(),
 		Labels:    spec.GetWorkloadSelector().GetLabels(),
 		Metadata:  mergeMetadata(specOf(r, fqn.Ancestor("organizations")), specOf(r, fqn.Ancestor("tenants")), workspace, group, spec),
@@ -144,17 +144,12 @@ func derivePlacement(r *Reads, unit string, out *output) {
 	place(r, p, selectorPatterns(group.GetNamespaceSelector().GetNames()), out)
 }
 
-// ownName is the name of a gateway, or another one when a gateway of another kind in the group has that.
-func ownName(r *Reads, fqn resource.FQN) string {
-	for _, plural := range []string{"ingressgateways", "tier1gateways", "unifiedgateways"} {
-		if plural == fqn.Plural() {
-			break
-		}
-		if specOf(r, fqn.Parent().Child(plural, fqn.Name())) != nil {
-			return fqn.Name() + "-" + shortHash(fqn.Plural())
-		}
+// ownName is the name of a gateway among those of all kinds in its group. It does not depend on who else is there.
+func ownName(fqn resource.FQN) string {
+	if fqn.Plural() == "ingressgateways" {
+		return fqn.Name()
 	}
-	return fqn.Name()
+	return fqn.Name() + "-" + shortHash(fqn.Plural())
 }
 
 func specOf(r *Reads, fqn resource.FQN) proto.Message {

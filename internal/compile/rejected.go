@@ -1,6 +1,11 @@
 package compile
 
-import "strings"
+import (
+	"slices"
+	"strings"
+
+	"isthmus.dev/isthmus/internal/intent"
+)
 
 // sayRejected passes on what the gateway's Envoys refuse. A refusal that names a host or a server of a gateway on the pods is
 // about that gateway; one that names none may be about any.
@@ -27,13 +32,7 @@ func (s *scene) meant(words string) bool {
 	return true
 }
 
-// names says whether a text has the name of a host or of a filter of a gateway in it.
+// names says whether a text has the name of a host of a gateway in it, as the names of its filters have.
 func names(p *plan, words string) bool {
-	for i := range p.Servers {
-		srv := &p.Servers[i]
-		if strings.Contains(words, srv.Host) || strings.Contains(words, "."+p.Name+"."+srv.Name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Servers, func(s intent.Server) bool { return strings.Contains(words, s.Host) })
 }

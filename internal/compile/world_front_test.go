@@ -112,7 +112,7 @@ func frontProbes() [][][]edit {
 	exposed := func(app string) edit {
 		return testResource("gateway.tsb.tetrate.io/v2/Gateway", group.Child("unifiedgateways", "t1"), &gatewayv2.Gateway{
 			WorkloadSelector: &typesv2.WorkloadSelector{Namespace: "b", Labels: map[string]string{"app": app}},
-			Tls: []*gatewayv2.GatewayTLSServer{{Name: "s", Port: 443, Hostname: "a-b.c", Route: &gatewayv2.GatewayRoute{
+			Tls: []*gatewayv2.GatewayTLSServer{{Name: "s", Port: 8443, Hostname: "a-b.c", Route: &gatewayv2.GatewayRoute{
 				Destination: &gatewayv2.GatewayRoute_ServiceDestination{ServiceDestination: &gatewayv2.ServiceDestination{Host: "b/svc.b.svc.cluster.local", Port: 80}},
 			}}},
 		})

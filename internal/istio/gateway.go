@@ -1,6 +1,10 @@
 package istio
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+
 	networking "istio.io/api/networking/v1alpha3"
 
 	"isthmus.dev/isthmus/internal/intent"
@@ -8,38 +12,33 @@ import (
 	"isthmus.dev/isthmus/internal/wellknown"
 )
 
-// renderGateway makes the Gateway of a gateway in a cluster, and a VirtualService for each of its hosts.
+// renderGateway makes a Gateway and a VirtualService for each host of a gateway in a cluster, and what stands before them.
+//
+// Gateways and their ports are named after the host, and neither after the resource nor after its servers: Istio names routes after them, and
+// requests meet none while a name changes, those of connections that are open for long after it.
 func renderGateway(g *intent.Gateway) []config {
-	spec := &networking.Gateway{Selector: g.Selector, Servers: make([]*networking.Server, 0, 2*len(g.Servers))}
-	for _, s := range g.Servers {
-		if !s.Closed && s.Port != 0 {
-			spec.Servers = append(spec.Servers, gatewayServer(g, s))
-		}
-		if s.Internal {
-			spec.Servers = append(spec.Servers, internalServer(g, s))
-		}
-	}
-	if len(spec.Servers) == 0 && g.Egress == nil {
-		return nil
-	}
 	dress := newDress(g.Metadata, g.Workspace, g.Group, []resource.FQN{g.Key.FQN})
-	configs := make([]config, 0, 1+len(g.Hosts))
+	configs := make([]config, 0, 2*len(g.Hosts))
+	servers := serversByHost(g)
 	if g.Egress != nil {
 		configs = append(configs, renderEgress(g, dress)...)
 	}
-	configs = append(configs, wasmPlugins(g, dress)...)
-	for i := range g.Origins {
-		configs = append(configs, renderOrigin(g, &g.Origins[i], dress)...)
+	if g.Egress != nil || len(servers) > 0 {
+		configs = append(configs, wasmPlugins(g, dress)...)
+		for i := range g.Origins {
+			configs = append(configs, renderOrigin(g, &g.Origins[i], dress)...)
+		}
 	}
-	if len(spec.Servers) == 0 {
-		return configs // Istio refuses a Gateway without a server
-	}
-	configs = append(configs, config{
-		apiVersion: networkingV1, kind: "Gateway", namespace: g.Namespace, name: g.Name,
-		spec: spec, wave: waveGateway, dress: dress,
-	})
 	for i := range g.Hosts {
 		h := &g.Hosts[i]
+		own := servers[h.Host]
+		if len(own) == 0 {
+			continue // Istio refuses a Gateway without a server
+		}
+		configs = append(configs, config{
+			apiVersion: networkingV1, kind: "Gateway", namespace: g.Namespace, name: gatewayName(h),
+			spec: &networking.Gateway{Selector: g.Selector, Servers: own}, wave: waveGateway, dress: dress,
+		})
 		if len(h.HTTP)+len(h.Pass)+len(h.TCP) == 0 {
 			continue // Istio refuses a VirtualService without a route
 		}
@@ -61,12 +60,37 @@ func renderGateway(g *intent.Gateway) []config {
 	return configs
 }
 
+// gatewayName is no longer than a DNS label: Istio takes no other name of a Gateway in a VirtualService.
+func gatewayName(h *intent.GatewayHost) string {
+	const room = 63 - len("-12345678")
+	name := "gw-" + h.Name
+	if len(name) <= 63 {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return name[:room] + "-" + hex.EncodeToString(sum[:4])
+}
+
+// serversByHost are the servers of the Gateway of each host.
+func serversByHost(g *intent.Gateway) map[string][]*networking.Server {
+	all := make(map[string][]*networking.Server, len(g.Hosts))
+	for _, s := range g.Servers {
+		if !s.Closed && s.Port != 0 {
+			all[s.Host] = append(all[s.Host], gatewayServer(g, s))
+		}
+		if s.Internal {
+			all[s.Host] = append(all[s.Host], internalServer(g, s))
+		}
+	}
+	return all
+}
+
 // gatewayServer is what clients outside the mesh connect to. Its host is bound to the namespace, so that nobody
 // else's routes attach to it.
 func gatewayServer(g *intent.Gateway, s intent.Server) *networking.Server {
 	out := &networking.Server{Name: s.Name, Hosts: []string{g.Namespace + "/" + s.Host}}
 	port := func(prefix, protocol string) {
-		out.Port = &networking.Port{Name: prefix + "-" + s.Name, Number: s.Port, Protocol: protocol}
+		out.Port = &networking.Port{Name: prefix + "-" + strconv.FormatUint(uint64(s.Port), 10), Number: s.Port, Protocol: protocol}
 	}
 	switch s.Protocol {
 	case intent.HTTP:
@@ -95,7 +119,7 @@ func internalServer(g *intent.Gateway, s intent.Server) *networking.Server {
 	return &networking.Server{
 		Name:  s.Name + "-mtls",
 		Hosts: []string{g.Namespace + "/" + s.Host},
-		Port:  &networking.Port{Name: "mtls-" + s.Name, Number: wellknown.MTLSPort, Protocol: protocol},
+		Port:  &networking.Port{Name: "mtls", Number: wellknown.MTLSPort, Protocol: protocol},
 		Tls:   &networking.ServerTLSSettings{Mode: networking.ServerTLSSettings_ISTIO_MUTUAL},
 	}
 }
@@ -117,7 +141,7 @@ func serverTLS(t *intent.TLS) *networking.ServerTLSSettings {
 func virtualService(g *intent.Gateway, h *intent.GatewayHost) *networking.VirtualService {
 	vs := &networking.VirtualService{
 		ExportTo: []string{"."},
-		Gateways: []string{g.Namespace + "/" + g.Name},
+		Gateways: []string{g.Namespace + "/" + gatewayName(h)},
 		Hosts:    []string{h.Host},
 	}
 	if len(h.HTTP) > 0 {

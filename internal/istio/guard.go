@@ -2,6 +2,7 @@ package istio
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -26,12 +27,13 @@ type httpFilter struct {
 }
 
 // guardOf makes the filters of a server, in the order in which requests meet them.
-func guardOf(g *intent.Gateway, s *intent.Server) []httpFilter {
+func guardOf(s *intent.Server) []httpFilter {
 	if s.Guard == nil {
 		return nil
 	}
-	// The name is unique on the pods: a group owns its namespace, and a name of a gateway is unique in it.
-	return filtersOf(s.Guard, "."+g.Name+"."+s.Name)
+	// The name is unique on the pods, and stays when the resource or its server is renamed: for as long as Envoy has a listener with the
+	// new names and routes with the old ones, nothing would stand before the host.
+	return filtersOf(s.Guard, "."+s.Host+"."+strconv.FormatUint(uint64(s.Port), 10))
 }
 
 // filtersOf are those of a guard, in the order in which requests meet them.
@@ -60,7 +62,7 @@ func guards(g *intent.Gateway, h *intent.GatewayHost) *networking.EnvoyFilter {
 	var out *networking.EnvoyFilter
 	for i := range g.Servers {
 		s := &g.Servers[i]
-		filters := guardOf(g, s)
+		filters := guardOf(s)
 		if s.Host != h.Host || len(filters) == 0 {
 			continue
 		}
