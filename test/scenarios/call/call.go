@@ -75,6 +75,7 @@ type Answer struct {
 	TLSVersion string        `json:"tlsVersion,omitempty"` // 1.2, 1.3
 	Cipher     string        `json:"cipher,omitempty"`
 	Names      []string      `json:"names,omitempty"` // of the server's certificate
+	Asked      time.Time     `json:"asked,omitzero"`
 	Took       time.Duration `json:"took,omitempty"`
 }
 
@@ -135,6 +136,7 @@ func (c *Client) one(ctx context.Context, r Request) (a Answer) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	began := time.Now()
+	a.Asked = began
 	err := func() error {
 		u, err := url.Parse(r.URL)
 		if err != nil {
