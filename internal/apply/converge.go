@@ -49,11 +49,11 @@ func (r *result) again(d time.Duration) {
 	r.wait = min(r.wait, max(d, time.Millisecond))
 }
 
-func (r *result) write(lingers bool) {
+func (r *result) write(leads bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.wrote++
-	r.settle = r.settle || lingers
+	r.settle = r.settle || leads
 }
 
 // converge makes all puts, wave by wave, and then the removals in the opposite order. One object that cannot be made
@@ -68,8 +68,8 @@ func (e *Engine) converge(ctx context.Context, missing map[schema.GroupVersionKi
 			drop = append(drop, id)
 		}
 	}
-	waves := byWave(wants, func(w *want) uint32 { return w.Wave })
-	leaving := byWave(toMap(drop), func(id ID) uint32 { return e.inventory[id] })
+	waves := byWave(wants, func(w *want) uint32 { return e.wave(w.Wave) })
+	leaving := byWave(toMap(drop), func(id ID) uint32 { return e.wave(e.inventory[id]) })
 	e.mu.Unlock()
 
 	for _, wave := range slices.Sorted(maps.Keys(waves)) {
@@ -86,6 +86,13 @@ func (e *Engine) converge(ctx context.Context, missing map[schema.GroupVersionKi
 		e.each(ctx, len(leaving[wave]), func(i int) { e.prune(ctx, p, leaving[wave][i], missing) })
 	}
 	return p
+}
+
+func (e *Engine) wave(n uint32) uint32 {
+	if e.cfg.Unordered {
+		return 0
+	}
+	return n
 }
 
 // holds says whether removals have to wait: what replaces them may be among the puts that are being tried again.
@@ -206,7 +213,7 @@ func (e *Engine) write(ctx context.Context, p *result, w *want, k *kindWatch, v 
 	defer cancel()
 	got, wrote, err := e.request(ctx, w, k, v)
 	if wrote {
-		p.write(e.cfg.Lingers != nil && e.cfg.Lingers(w.ref))
+		p.write(e.cfg.Leads != nil && e.cfg.Leads(w.ref))
 	}
 	var n NotOK
 	if err != nil {

@@ -38,17 +38,22 @@ type Config struct {
 	// Report is called after each pass whose result is not the one before, never twice at a time.
 	Report func(Report)
 
-	Manager string         // field manager; "" means isthmus
-	Log     *slog.Logger   // nil discards
-	Workers int            // writes at a time within a wave; 0 means 8
-	Retry   time.Duration  // first wait after a failure, doubling to 16 times it; 0 means 300ms
-	Timeout time.Duration  // of one request; 0 means 15s
-	Keep    Keep           // nil: objects lose at once what the next bundle does not say
-	Lingers func(Ref) bool // whether others may refer to an object as a whole; nil: none
-	Settle  time.Duration  // how long after a write of an object that lingers the next wave waits; 0 means 500ms
-	Part    time.Duration  // how long an object keeps what Keep says, and one that lingers is there; 0 means 15s
-	Hold    time.Duration  // how long failed puts hold up removals; 0 means 10s
-	Believe time.Duration  // how long a write of ours counts before a watch has shown it; 0 means 1m
+	Manager string        // field manager; "" means isthmus
+	Log     *slog.Logger  // nil discards
+	Workers int           // writes at a time within a wave; 0 means 8
+	Retry   time.Duration // first wait after a failure, doubling to 16 times it; 0 means 300ms
+	Timeout time.Duration // of one request; 0 means 15s
+	Keep    Keep          // nil: objects lose at once what the next bundle does not say
+	// Lingers is how long an object that is not wanted any more stays for those who may still refer to it; nil: none does.
+	Lingers func(Ref) time.Duration
+	// Leads says that the objects of the next waves may refer to one: they wait a while after it was written; nil: none.
+	Leads func(Ref) bool
+	// Unordered leaves the waves out, which is only good to see what they are for.
+	Unordered bool
+	Settle    time.Duration // how long they wait; 0 means 500ms
+	Part      time.Duration // how long an object keeps what Keep says, and one that lingers is there; 0 means 15s
+	Hold      time.Duration // how long failed puts hold up removals; 0 means 10s
+	Believe   time.Duration // how long a write of ours counts before a watch has shown it; 0 means 1m
 }
 
 // Outcome says why one object is not as wanted.

@@ -61,7 +61,7 @@ func (e *Engine) kept(was, is *want) *unstructured.Unstructured {
 
 // lingers says how long an object that is not wanted any more has to stay for those who refer to it.
 func (e *Engine) lingers(ref Ref) time.Duration {
-	if e.cfg.Lingers == nil || !e.cfg.Lingers(ref) {
+	if e.cfg.Lingers == nil || e.cfg.Lingers(ref) <= 0 {
 		return 0
 	}
 	e.mu.Lock()
@@ -71,7 +71,7 @@ func (e *Engine) lingers(ref Ref) time.Duration {
 		since = time.Now()
 		e.unwanted[ref.ID()] = since
 	}
-	return time.Until(since.Add(e.cfg.Part))
+	return time.Until(since.Add(e.cfg.Lingers(ref)))
 }
 
 // settle waits after a wave in which something was written that the next ones may refer to: who watches both kinds hears of each by

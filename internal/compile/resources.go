@@ -105,17 +105,12 @@ type cluster struct {
 	// Known says that its edge has reported.
 	Known       bool
 	TrustDomain string
-<<<<<<< HEAD
 	// Aliases are the trust domains of others whose identities the mesh takes.
 	Aliases []string
-	// Root is the fingerprint of the mesh's root certificate.
-	Root       string
-=======
 	// Roots are the fingerprints of the root certificates that the mesh trusts; its workloads have certificates of Signer, which
 	// is empty while that is not known.
 	Roots      []string
 	Signer     string
->>>>>>> 68b5642 (internal/edge, internal/compile: say with fingerprints which roots of trust do not fit)
 	DNSCapture bool
 	// ForwardedClients: proxies in front of gateways tell them who the client is.
 	ForwardedClients bool
@@ -145,11 +140,7 @@ func deriveCluster(r *Reads, fqn resource.FQN, spec *tsbv2.Cluster, out *output)
 	c.Locality = spec.GetLocality().GetRegion() //nolint:staticcheck // deprecated for users, still obeyed
 	if mesh != nil {
 		c.TrustDomain = cmp.Or(mesh.GetTrustDomain(), c.TrustDomain)
-<<<<<<< HEAD
-		c.Root, c.Aliases = mesh.GetRootSha256(), mesh.GetTrustDomainAliases()
-=======
-		c.Roots, c.Signer = mesh.GetRootsSha256(), mesh.GetSignerSha256()
->>>>>>> 68b5642 (internal/edge, internal/compile: say with fingerprints which roots of trust do not fit)
+		c.Roots, c.Signer, c.Aliases = mesh.GetRootsSha256(), mesh.GetSignerSha256(), mesh.GetTrustDomainAliases()
 		c.DNSCapture, c.ForwardedClients = mesh.GetDnsCapture(), mesh.GetForwardedClients()
 		c.Locality = cmp.Or(locality(mesh.GetRegion(), mesh.GetZone(), ""), c.Locality)
 		if n := spec.GetNetwork(); n != "" && n == mesh.GetNetwork() {

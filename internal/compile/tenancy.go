@@ -33,12 +33,8 @@ func tenancyLayer() *layer {
 			}
 			switch spec := res.Spec.(type) {
 			case *tsbv2.Cluster:
-<<<<<<< HEAD
-				sayRoot(r, fqn, out)
-				sayTrust(r, fqn, out)
-=======
 				sayRoots(r, fqn, out)
->>>>>>> 68b5642 (internal/edge, internal/compile: say with fingerprints which roots of trust do not fit)
+				sayTrust(r, fqn, out)
 			case *tsbv2.Workspace:
 				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
 				sayTaken(r, workspaceScope, fqn, ps, out)
@@ -57,29 +53,6 @@ func tenancyLayer() *layer {
 				sayBeyond(r, fqn, ps, out)
 			}
 		},
-	}
-}
-
-<<<<<<< HEAD
-// sayRoot names the first cluster that this one cannot trust, because their meshes have different root certificates.
-func sayRoot(r *Reads, fqn resource.FQN, out *output) {
-	self := ""
-	var others []cluster
-	for _, v := range r.prefix(clustersPrefix) {
-		c, ok := v.(cluster)
-		switch {
-		case !ok || c.Root == "" || c.Organization != fqn.Parent():
-		case c.Name == fqn.Name():
-			self = c.Root
-		default:
-			others = append(others, c)
-		}
-	}
-	for _, c := range others {
-		if self != "" && c.Root != self {
-			out.say(fqn, no(reasonRoot, "", "The root certificate of the mesh is not that of cluster %q: calls between them are refused.", c.Name))
-			return
-		}
 	}
 }
 
@@ -110,8 +83,6 @@ func sayTrust(r *Reads, fqn resource.FQN, out *output) {
 	}
 }
 
-=======
->>>>>>> 68b5642 (internal/edge, internal/compile: say with fingerprints which roots of trust do not fit)
 // sayTaken names, for each pattern, the first other one that asked earlier for some of the same namespaces.
 func sayTaken(r *Reads, scope string, fqn resource.FQN, patterns []pattern, out *output) {
 	for _, p := range patterns {

@@ -191,11 +191,7 @@ func drawFact(t *rapid.T) edit {
 	case "mesh":
 		domain := one(t, "td", "m1", "m2")
 		return fact(&isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{
-<<<<<<< HEAD
-			TrustDomain: domain, TrustDomainAliases: map[string][]string{"m2": {"m1"}}[domain], Network: one(t, "net", "", "n1"), DnsCapture: one(t, "dns", true, false), ForwardedClients: one(t, "forwarded", true, false, false), RootSha256: one(t, "root", "", "x", "y"), Region: one(t, "region", "", "r1"),
-=======
-			TrustDomain: one(t, "td", "m1", "m2"), Network: one(t, "net", "", "n1"), DnsCapture: one(t, "dns", true, false), ForwardedClients: one(t, "forwarded", true, false, false), RootsSha256: one(t, "roots", nil, []string{"x"}, []string{"x", "y"}), SignerSha256: one(t, "signer", "", "x", "y"), Region: one(t, "region", "", "r1"),
->>>>>>> 68b5642 (internal/edge, internal/compile: say with fingerprints which roots of trust do not fit)
+			TrustDomain: domain, TrustDomainAliases: map[string][]string{"m2": {"m1"}}[domain], Network: one(t, "net", "", "n1"), DnsCapture: one(t, "dns", true, false), ForwardedClients: one(t, "forwarded", true, false, false), RootsSha256: one(t, "roots", nil, []string{"x"}, []string{"x", "y"}), SignerSha256: one(t, "signer", "", "x", "y"), Region: one(t, "region", "", "r1"),
 		}}})
 	case "namespace":
 		return fact(&isthmusv1.Fact{Id: "namespace//" + ns, Fact: &isthmusv1.Fact_Namespace{Namespace: &isthmusv1.Namespace{Name: ns, Terminating: one(t, "terminating", true, false, false)}}})

@@ -27,6 +27,7 @@ import (
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/installer"
 	"isthmus.dev/isthmus/internal/version"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // options are the flags; each has a variable of the environment as its default, for use in a pod.
@@ -34,7 +35,7 @@ type options struct {
 	server, serverName, cluster, keyFile, caFile string
 	namespace, kubeconfig, health, logLevel      string
 	istiodToken                                  string
-	hold                                         string
+	hold, without                                string
 }
 
 func parse(args []string, env func(string) string, errs io.Writer) (*options, error) {
@@ -55,6 +56,7 @@ func parse(args []string, env func(string) string, errs io.Writer) (*options, er
 	text(&o.istiodToken, "istiod-token-file", "ISTHMUS_ISTIOD_TOKEN_FILE", "", "token with which istiod is asked what gateways refuse; empty means not at all")
 	text(&o.logLevel, "log-level", "ISTHMUS_LOG_LEVEL", "info", "debug, info, warn or error")
 	text(&o.hold, "gateway-delete-hold", "GATEWAY_DELETE_HOLD_SECONDS", "10", "`seconds` for which a deleted gateway serves on")
+	text(&o.without, "without", "ISTHMUS_WITHOUT", "", "`rules` of the order of changes that are left out, to see what they are for (docs/design/changes.md); never in earnest")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -156,6 +158,10 @@ func (o *options) config(log *slog.Logger) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	without, err := wellknown.Without(o.without)
+	if err != nil {
+		return nil, fmt.Errorf("--without: %w", err)
+	}
 	get := func(ctx context.Context, path string) ([]byte, error) {
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
@@ -165,7 +171,7 @@ func (o *options) config(log *slog.Logger) (*Config, error) {
 	identity := cmp.Or(os.Getenv("POD_NAME"), "edge") + "_" + rand.Text()[:8]
 	return &Config{
 		Server: strings.TrimPrefix(o.server, "https://"), ServerName: o.serverName, Cluster: o.cluster, Key: key, CA: ca,
-		Dynamic: dyn, Resources: apply.NewResources(raw), Get: get, Installer: in.Run, IstiodToken: o.istiodToken,
+		Dynamic: dyn, Resources: apply.NewResources(raw), Get: get, Installer: in.Run, IstiodToken: o.istiodToken, Without: without,
 		Namespace: o.namespace, Version: version.Version, Identity: identity, Log: log,
 	}, nil
 }

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // Manager is the field manager of everything that an edge writes.
@@ -34,6 +35,8 @@ type resources interface {
 type Config struct {
 	// IstiodToken is a file with a token with which istiod is asked what gateways refuse; "": that is not seen.
 	IstiodToken string
+	// Without are rules of the order of changes that are left out, which is only good to see what they are for.
+	Without map[wellknown.Order]bool
 
 	Server  string // host:port
 	Cluster string // full name
@@ -93,10 +96,20 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e.cfg = cfg
 	e.standby.Store(true)
-	e.engine = apply.New(apply.Config{
-		Dynamic: cfg.Dynamic, Resources: cfg.Resources, Manager: Manager, Log: cfg.Log, Report: e.report, Keep: keepLedTo, Lingers: lingers,
+	order := apply.Config{
+		Dynamic: cfg.Dynamic, Resources: cfg.Resources, Manager: Manager, Log: cfg.Log, Report: e.report, Unordered: cfg.Without[wellknown.Waves],
 		State: &apply.Secrets{Client: cfg.Dynamic, Namespace: cfg.Namespace, Name: "isthmus-bundle", Manager: Manager},
-	})
+	}
+	if !cfg.Without[wellknown.Parting] {
+		order.Keep = keepLedTo
+	}
+	if !cfg.Without[wellknown.Lingering] {
+		order.Lingers = lingers
+	}
+	if !cfg.Without[wellknown.Settling] {
+		order.Leads = leads
+	}
+	e.engine = apply.New(order)
 	e.observer = newObserver(cfg.Dynamic, cfg.Namespace, cfg.Version, cfg.Log)
 	return e, nil
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -11,9 +12,29 @@ import (
 	"isthmus.dev/isthmus/internal/wellknown"
 )
 
-// lingers says what routes may still lead through: istiod tells proxies of clusters before it tells them of routes, so that a
-// route whose DestinationRule goes at the same moment leads nowhere for a while. That of a global host goes with the host.
-func lingers(ref apply.Ref) bool {
+const (
+	// ruleLingers is longer than istiod gathers changes at the most.
+	ruleLingers = 15 * time.Second
+	// servingLingers is how long the callers' proxies may take to hear that they should call somebody else.
+	servingLingers = 3 * time.Second
+)
+
+// lingers says how long what is not wanted any more stays. Routes may still lead through a DestinationRule: istiod tells proxies of
+// clusters before it tells them of routes, so that a route whose rule goes at the same moment leads nowhere for a while. Callers
+// may still come to a Gateway, as long as their proxies have not heard more than the API server; all that stands before and behind it stays
+// with it. What belongs to a global host goes with the host.
+func lingers(ref apply.Ref) time.Duration {
+	switch {
+	case ref.Namespace == wellknown.GlobalNamespace:
+		return 0
+	case ref.Kind == "DestinationRule":
+		return ruleLingers
+	}
+	return servingLingers
+}
+
+// leads says that routes of a later wave may lead through an object.
+func leads(ref apply.Ref) bool {
 	return ref.Kind == "DestinationRule" && ref.Namespace != wellknown.GlobalNamespace
 }
 

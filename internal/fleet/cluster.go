@@ -14,8 +14,8 @@ import (
 	"isthmus.dev/isthmus/internal/istio"
 )
 
-// servingWave is the first wave of objects that serve other clusters: Gateways, and the VirtualServices behind them.
-const servingWave = 3
+// servingWave is the first wave of objects that serve other clusters.
+const servingWave = 3 // of VirtualServices, and the Gateways that lead to them
 
 // cluster is one cluster's wanted bundle and its edge. The Fleet's lock guards it.
 type cluster struct {
@@ -23,6 +23,8 @@ type cluster struct {
 	known   bool // a bundle was published
 	objects map[string]*istio.Object
 	held    map[string]bool // removals that wait for other clusters
+	// heldPuts are objects that wait for other clusters.
+	heldPuts map[string]bool
 	// oversize objects are not sent. What an edge has of them stays.
 	oversize map[string]*istio.Object
 
@@ -41,7 +43,7 @@ type cluster struct {
 }
 
 func newCluster(name string) *cluster {
-	return &cluster{name: name, objects: map[string]*istio.Object{}, oversize: map[string]*istio.Object{}, held: map[string]bool{}, pending: map[string]bool{}, unanswered: map[string]int64{}}
+	return &cluster{name: name, objects: map[string]*istio.Object{}, oversize: map[string]*istio.Object{}, held: map[string]bool{}, heldPuts: map[string]bool{}, pending: map[string]bool{}, unanswered: map[string]int64{}}
 }
 
 func (c *cluster) wake() {
@@ -104,6 +106,7 @@ func (c *cluster) forget() {
 	clear(c.objects)
 	clear(c.oversize)
 	clear(c.held)
+	clear(c.heldPuts)
 	if c.sent != nil {
 		c.sent.Scan(func(id, _ string) bool {
 			c.pending[id] = true
@@ -145,6 +148,8 @@ func (c *cluster) take(revision int64) *difference {
 		case c.oversize[id] != nil:
 			delete(c.pending, id)
 			continue
+		case o != nil && c.heldPuts[id]:
+			continue // stays in the mailbox
 		case o != nil && (!sent || have != o.Digest):
 			d.put = append(d.put, o)
 			c.sent.Set(id, o.Digest)

@@ -21,6 +21,7 @@ import (
 	"isthmus.dev/isthmus/api/isthmus/v1/isthmusv1connect"
 	"isthmus.dev/isthmus/internal/istio"
 	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // Protocol is the version of the stream that this server speaks.
@@ -67,7 +68,10 @@ type Config struct {
 	Heartbeat time.Duration // 0 means 5s; a peer that is silent for three of them is gone
 	Write     time.Duration // deadline of one send; 0 means 10s
 	Recheck   time.Duration // how often credentials are looked at again; 0 means 5s
-	Hold      time.Duration // how long removals are held back at most; 0 means 10s
+	Hold      time.Duration // how long removals, and what sends requests elsewhere, are held back at most; 0 means 10s
+	// Without are rules of the order of changes that are left out, which is only good to see what they are for.
+	Without map[wellknown.Order]bool
+	Settle  time.Duration // how long after a cluster is ready requests are sent there; 0 means 1s
 }
 
 // Fleet serves the streams of all edges. Its methods may be called at any time from anywhere.
@@ -89,6 +93,7 @@ func New(cfg Config) *Fleet {
 	cfg.Write = cmp.Or(cfg.Write, 10*time.Second)
 	cfg.Recheck = cmp.Or(cfg.Recheck, 5*time.Second)
 	cfg.Hold = cmp.Or(cfg.Hold, 10*time.Second)
+	cfg.Settle = cmp.Or(cfg.Settle, time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -126,7 +131,7 @@ func (f *Fleet) Publish(epoch string, revision int64, changes []istio.Change) {
 		}
 	}
 	if !first {
-		f.holdBack(removed, touched)
+		f.holdBack(removed, changes)
 	}
 	names := maps.Clone(touched)
 	for name, c := range f.clusters {

@@ -352,6 +352,59 @@ func TestRemovalsOfTwoOwnersDoNotWaitForEachOther(t *testing.T) {
 	}
 }
 
+// A host moves from one owner to another: callers are sent to the new one when it is ready, and the old one lets go when they are.
+func TestCallersMoveWhenTheirNewOwnerIsReady(t *testing.T) {
+	s := serve(t, func(c *fleet.Config) { c.Hold, c.Settle = time.Hour, 20*time.Millisecond })
+	gateway, old, moved := object("gw", 4, "gw"), object("se", 1, "old owner"), object("se", 1, "new owner")
+	s.Publish("e", 1, []istio.Change{full("old", gateway, old), full("new", old), full("caller", old)})
+	edges := map[string]*fleettest.Edge{}
+	streams := map[string]*fleettest.Stream{}
+	for _, name := range []string{"old", "new", "caller"} {
+		edges[name] = s.edge(name)
+		streams[name] = edges[name].Connect(t)
+		edges[name].At(t, 1)
+	}
+	until(t, "answers", func() bool { return s.State("old").Answered && s.State("new").Answered && s.State("caller").Answered })
+	edges["new"].Silent, edges["caller"].Silent = true, true
+
+	moves := istio.Change{Put: []*istio.Object{moved}, Await: map[string][]string{moved.ID: {"new"}}}
+	change := func(cluster string, put []*istio.Object, drop ...string) istio.Change {
+		return istio.Change{Cluster: cluster, Put: append(put, moves.Put...), Drop: drop, Await: moves.Await}
+	}
+	s.Publish("e", 2, []istio.Change{change("old", nil, gateway.ID), change("new", []*istio.Object{gateway}), change("caller", nil)})
+	edges["new"].At(t, 2)
+	time.Sleep(100 * time.Millisecond)
+	for name, want := range map[string]map[string]string{"old": digests(gateway, old), "new": digests(gateway, old), "caller": digests(old)} {
+		edges[name].Until(t, name+" before the new owner is ready", func(s fleettest.Seen) bool { return cmp.Equal(s.Have, want) })
+	}
+	streams["new"].Answer(t)
+	for name, want := range map[string]map[string]string{"old": digests(gateway, moved), "new": digests(gateway, moved), "caller": digests(moved)} {
+		edges[name].Until(t, name+" when the new owner is ready", func(s fleettest.Seen) bool { return cmp.Equal(s.Have, want) })
+	}
+	time.Sleep(100 * time.Millisecond)
+	edges["old"].Until(t, "the old owner still serves", func(s fleettest.Seen) bool { return s.Have[gateway.ID] != "" })
+	streams["new"].Answer(t)
+	streams["caller"].Answer(t)
+	edges["old"].Until(t, "the old owner lets go", func(s fleettest.Seen) bool { return s.Have[gateway.ID] == "" })
+}
+
+// What nobody has to get ready for is not waited for.
+func TestEndpointsOfAnIdleOwnerAreNotHeldBack(t *testing.T) {
+	s := serve(t, func(c *fleet.Config) { c.Hold = time.Hour })
+	old, moved := object("se", 1, "old"), object("se", 1, "new")
+	s.Publish("e", 1, []istio.Change{full("owner", old), full("caller", old)})
+	owner, caller := s.edge("owner"), s.edge("caller")
+	owner.Connect(t)
+	caller.Connect(t)
+	owner.At(t, 1)
+	caller.At(t, 1)
+	until(t, "answers", func() bool {
+		return s.State("owner").Answered && len(s.State("owner").Unanswered) == 0 && s.State("caller").Answered
+	})
+	s.Publish("e", 2, []istio.Change{{Cluster: "caller", Put: []*istio.Object{moved}, Await: map[string][]string{moved.ID: {"owner", "unknown"}}}})
+	caller.Until(t, "the new form", func(s fleettest.Seen) bool { return cmp.Equal(s.Have, digests(moved)) })
+}
+
 func TestSlowReaderHarmsNobody(t *testing.T) {
 	s := serve(t, func(c *fleet.Config) { c.Write = 3 * time.Second })
 	slow, quick := s.edge("slow"), s.edge("quick")

@@ -3,41 +3,95 @@ package fleet
 import (
 	"maps"
 	"time"
+
+	"isthmus.dev/isthmus/internal/istio"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
-// hold keeps one cluster's removals back until the other clusters have stopped sending requests there.
+// hold keeps objects of one cluster back until other clusters are done with theirs: removals of what serves others until those have
+// stopped sending requests there, and what sends requests elsewhere until those are ready for them.
 type hold struct {
 	cluster  string
 	ids      map[string]bool
 	revision int64
-	waiting  map[string]bool // clusters that have not answered
-	timer    *time.Timer
+	// puts says that it is objects that are held back, not removals.
+	puts bool
+	// since is the revision from which on the objects have been held back, by this hold or those before it.
+	since   int64
+	waiting map[string]bool // clusters that have not answered
+	timer   *time.Timer
 }
 
-// holdBack keeps what serves other clusters until those which change in the same generation have answered it. Clusters
-// that are not connected are not waited for.
-func (f *Fleet) holdBack(removed map[string]map[string]bool, touched map[string]bool) {
+// held says where a cluster notes what is held back.
+func (h *hold) held(c *cluster) map[string]bool {
+	if h.puts {
+		return c.heldPuts
+	}
+	return c.held
+}
+
+// holdBack keeps removals of what serves other clusters until all that change in the same generation have answered it, and
+// objects until the clusters that they wait for have. Clusters that are not connected are not waited for.
+func (f *Fleet) holdBack(removed map[string]map[string]bool, changes []istio.Change) {
+	for _, ch := range changes {
+		if f.cfg.Without[wellknown.Arrivals] {
+			break
+		}
+		for id, clusters := range ch.Await {
+			h := &hold{cluster: ch.Cluster, ids: map[string]bool{id: true}, puts: true}
+			for _, other := range clusters {
+				if c := f.clusters[other]; c != nil && c.busy() {
+					h.waitFor(f, other)
+				}
+			}
+			f.begin(h)
+		}
+	}
 	for name, ids := range removed {
-		h := &hold{cluster: name, ids: ids, revision: f.revision, waiting: map[string]bool{}}
-		for other := range touched {
-			if other != name && f.clusters[other].session != nil {
-				h.waiting[other] = true
+		if f.cfg.Without[wellknown.Removals] {
+			break
+		}
+		h := &hold{cluster: name, ids: ids}
+		for _, ch := range changes {
+			// The cluster itself is waited for as well if something of its own waits: its callers still come here.
+			if ch.Cluster != name || len(f.clusters[name].heldPuts) > 0 {
+				h.waitFor(f, ch.Cluster)
 			}
 		}
-		if len(h.waiting) == 0 {
-			continue
-		}
-		maps.Copy(f.clusters[name].held, ids)
-		f.holds[h] = true
-		h.timer = time.AfterFunc(f.cfg.Hold, func() {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.release(h)
-		})
+		f.begin(h)
 	}
 }
 
-// release lets the removals of a hold go.
+func (h *hold) waitFor(f *Fleet, cluster string) {
+	if c := f.clusters[cluster]; c != nil && c.session != nil {
+		if h.waiting == nil {
+			h.waiting = map[string]bool{}
+		}
+		h.waiting[cluster] = true
+	}
+}
+
+// begin holds back, if there is anybody to wait for.
+func (f *Fleet) begin(h *hold) {
+	if len(h.waiting) == 0 {
+		return
+	}
+	h.revision, h.since = f.revision, f.revision
+	for o := range f.holds {
+		if o.cluster == h.cluster && o.puts && h.puts && overlap(o.ids, h.ids) {
+			h.since = min(h.since, o.since)
+		}
+	}
+	maps.Copy(h.held(f.clusters[h.cluster]), h.ids)
+	f.holds[h] = true
+	h.timer = time.AfterFunc(f.cfg.Hold, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.release(h)
+	})
+}
+
+// release lets what is held back go.
 func (f *Fleet) release(h *hold) {
 	if !f.holds[h] {
 		return
@@ -46,45 +100,81 @@ func (f *Fleet) release(h *hold) {
 	delete(f.holds, h)
 	c := f.clusters[h.cluster]
 	for id := range h.ids {
-		if !f.heldByAnother(h.cluster, id) {
-			delete(c.held, id)
+		if !f.heldByAnother(h, id) {
+			delete(h.held(c), id)
 		}
 	}
 	c.wake()
 }
 
-func (f *Fleet) heldByAnother(cluster, id string) bool {
+func (f *Fleet) heldByAnother(h *hold, id string) bool {
 	for o := range f.holds {
-		if o.cluster == cluster && o.ids[id] {
+		if o.cluster == h.cluster && o.puts == h.puts && o.ids[id] {
 			return true
 		}
 	}
 	return false
 }
 
-// answered takes a cluster off the holds up to a revision: it has answered them, or is gone.
+// answered takes a cluster off the holds up to a revision: it has answered them, or is gone. One that has not been told
+// where to send requests instead has not stopped to send them.
 func (f *Fleet) answered(cluster string, revision int64) {
 	for h := range f.holds {
-		if h.revision > revision || !h.waiting[cluster] {
+		if h.revision > revision || !h.waiting[cluster] || !h.puts && f.goesOn(cluster, h.revision) {
 			continue
 		}
 		delete(h.waiting, cluster)
-		if len(h.waiting) == 0 {
+		if len(h.waiting) > 0 {
+			continue
+		}
+		if !h.puts {
 			f.release(h)
+			continue
+		}
+		// What was applied is known to Envoy a moment later.
+		h.timer.Reset(f.cfg.Settle)
+	}
+}
+
+// goesOn says that a cluster has not been told yet where to send requests as of a revision.
+func (f *Fleet) goesOn(cluster string, revision int64) bool {
+	if f.clusters[cluster].session == nil {
+		return false
+	}
+	for h := range f.holds {
+		if h.puts && h.cluster == cluster && h.since <= revision {
+			return true
 		}
 	}
+	return false
+}
+
+func overlap(a, b map[string]bool) bool {
+	for id := range a {
+		if b[id] {
+			return true
+		}
+	}
+	return false
 }
 
 // settled takes a cluster that has been told everything, and has answered all of it, off the holds: what the newest
 // generation changed does not concern it.
 func (f *Fleet) settled(c *cluster) {
+	if !c.busy() {
+		f.answered(c.name, f.revision)
+	}
+}
+
+// busy says that there is something that the edge has to be told, and may be, or has not answered yet.
+func (c *cluster) busy() bool {
 	if len(c.unanswered) > 0 {
-		return
+		return true
 	}
 	for id := range c.pending {
-		if !c.held[id] {
-			return
+		if !c.held[id] && !c.heldPuts[id] {
+			return true
 		}
 	}
-	f.answered(c.name, f.revision)
+	return false
 }

@@ -10,7 +10,7 @@ type Object struct {
 	// "networking.istio.io/v1/ServiceEntry/xcp-multicluster/global-gateway-bookinfo-tetrate-com".
 	ID string
 	// Wave orders the application: 0 namespaces, 1 what is pointed to (ServiceEntry, then DestinationRule at 2),
-	// 3 Gateway, 4 what points to it (VirtualService). Removals go in the opposite order, after all puts.
+	// 3 VirtualService, 4 the Gateway that leads to it, 5 who is sent to that. Removals go in the opposite order, after all puts.
 	Wave uint32
 	// JSON is the object as applied, with sorted keys.
 	JSON []byte
@@ -37,4 +37,7 @@ type Change struct {
 	Put  []*Object
 	// Drop are IDs.
 	Drop []string
+	// Await names, for objects of Put that lead callers somewhere else than before, the clusters that have to be ready for them:
+	// whose changes of the same generation have to be applied first.
+	Await map[string][]string
 }

@@ -20,10 +20,10 @@ const (
 	waveDestinationRule = 2
 	waveEnvoyFilter     = 2 // before the hosts that it guards
 	waveWasmPlugin      = 2 // likewise
-	waveGateway         = 3
+	waveVirtualService  = 3
 	waveNamedEntry      = 3 // after the DestinationRules, which must not order its endpoints by labels any more
-	waveVirtualService  = 4
-	waveSidecar         = 4 // after the gateway that it sends to
+	waveGateway         = 4 // after its routes: a listener without any answers 404
+	waveSidecar         = 5 // after the gateway that it sends to
 
 	// What opens the gateways of a namespace comes before what closes the namespace. Of a service, what keeps callers out comes
 	// before what lets others in. Mutual TLS is last: who has to be somebody needs it anyway.

@@ -3,6 +3,7 @@ package istio
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"isthmus.dev/isthmus/internal/cores"
 	"isthmus.dev/isthmus/internal/intent"
@@ -96,9 +97,10 @@ func renderAll[K comparable, V, O any](units map[K]*V, render func(*encoder, K, 
 // patch is what units say about a cluster's objects in one Apply. A put wins over a drop: when one unit takes over a
 // name from another, both speak of it.
 type patch struct {
-	full bool
-	put  map[string]*Object
-	drop map[string]bool
+	full  bool
+	put   map[string]*Object
+	drop  map[string]bool
+	await map[string][]string
 }
 
 func at(pending map[string]*patch, cluster string) *patch {
@@ -121,6 +123,39 @@ func (p *patch) replace(old, now []*Object) {
 	for _, o := range now {
 		p.put[o.ID] = o
 	}
+}
+
+// expect says that a ServiceEntry has endpoints in clusters that have to be ready for it.
+func (p *patch) expect(objects []*Object, clusters []string) {
+	for _, o := range objects {
+		if len(clusters) > 0 && strings.Contains(o.ID, "/ServiceEntry/") {
+			if p.await == nil {
+				p.await = map[string][]string{}
+			}
+			p.await[o.ID] = clusters
+		}
+	}
+}
+
+// newcomers are the clusters of endpoints that a cluster did not have before, while it had others: until they are ready, those
+// are called. Endpoints of a host that had none are not waited for.
+func newcomers(old, now *host, c *intent.Cluster) []string {
+	if old == nil || now == nil {
+		return nil
+	}
+	_, was := old.intent.FormFor(c)
+	_, is := now.intent.FormFor(c)
+	if was == nil || is == nil || len(was.Endpoints) == 0 {
+		return nil
+	}
+	var clusters []string
+	for _, e := range is.Endpoints {
+		if !slices.ContainsFunc(was.Endpoints, func(x intent.Endpoint) bool { return x.Cluster == e.Cluster && x.Service == e.Service }) {
+			clusters = append(clusters, e.Cluster)
+		}
+	}
+	slices.Sort(clusters)
+	return slices.Compact(clusters)
 }
 
 func (r *Renderer) applyCluster(name string, c *intent.Cluster, pending map[string]*patch) {
@@ -225,7 +260,9 @@ func (r *Renderer) applyHost(name string, now *host, pending map[string]*patch) 
 	for cluster, b := range r.clusters {
 		was, is := old.seenBy(b.cluster), now.seenBy(b.cluster)
 		if !slices.Equal(was, is) {
-			at(pending, cluster).replace(was, is)
+			p := at(pending, cluster)
+			p.replace(was, is)
+			p.expect(is, newcomers(old, now, b.cluster))
 		}
 	}
 }
@@ -250,7 +287,7 @@ func (r *Renderer) commit(pending map[string]*patch) []Change {
 	var changes []Change
 	for _, name := range slices.Sorted(maps.Keys(pending)) {
 		p := pending[name]
-		ch := Change{Cluster: name, Full: p.full}
+		ch := Change{Cluster: name, Full: p.full, Await: p.await}
 		b := r.clusters[name]
 		if b == nil { // gone, and whatever its units said does not matter
 			if p.full {

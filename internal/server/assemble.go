@@ -36,6 +36,7 @@ func assemble(db *store.DB, o Options) (*parts, error) {
 		StartSession: db.StartSession,
 		Observe:      observe(db),
 		Changed:      func(string) { p.state.wake() },
+		Without:      o.Without,
 		Log:          o.Log,
 	})
 	p.loop = pipeline.New(pipeline.Config{Store: db, Publish: publisher{p}, Compiled: p.state.compiledTo, Log: o.Log})

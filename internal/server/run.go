@@ -17,6 +17,7 @@ import (
 	"isthmus.dev/isthmus/internal/store"
 	"isthmus.dev/isthmus/internal/store/sqlite"
 	"isthmus.dev/isthmus/internal/version"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // Options are what the command line says.
@@ -31,6 +32,7 @@ type Options struct {
 	Hosts         []string
 	MetricsListen string
 	Grace         time.Duration
+	Without       map[wellknown.Order]bool
 
 	Stdout io.Writer
 	Log    *slog.Logger
@@ -52,6 +54,7 @@ func ParseFlags(args []string, getenv func(string) string, stdout, stderr io.Wri
 	f.StringVar(&o.KeyFile, "tls-key", "", "key of the certificate")
 	f.DurationVar(&o.Grace, "grace", 10*time.Second, "how long requests may take to finish at the end")
 	hosts := f.String("tls-hosts", getenv("ISTHMUS_TLS_HOSTS"), "names and addresses for the own certificate, separated by commas, besides the names that clients ask for")
+	without := f.String("without", getenv("ISTHMUS_WITHOUT"), "rules of the order of changes that are left out, to see what they are for (docs/design/changes.md); never in earnest ($ISTHMUS_WITHOUT)")
 	level := f.String("log-level", "info", "debug, info, warn or error")
 	f.Usage = func() {} // a mistake gets one line, which the caller writes; only --help gets everything
 	f.SetOutput(io.Discard)
@@ -70,6 +73,10 @@ func ParseFlags(args []string, getenv func(string) string, stdout, stderr io.Wri
 		if h = strings.TrimSpace(h); h != "" {
 			o.Hosts = append(o.Hosts, h)
 		}
+	}
+	var err error
+	if o.Without, err = wellknown.Without(*without); err != nil {
+		return o, &UsageError{fmt.Errorf("--without: %w", err)}
 	}
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(*level)); err != nil {

@@ -119,7 +119,12 @@ func lingers(t *testing.T, c *Cluster) {
 	const keep = time.Second
 	r := start(t, c, func(cfg *apply.Config) {
 		cfg.Part = keep
-		cfg.Lingers = func(ref apply.Ref) bool { return ref.Name == "a" }
+		cfg.Lingers = func(ref apply.Ref) time.Duration {
+			if ref.Name == "a" {
+				return cfg.Part
+			}
+			return 0
+		}
 	})
 	r.Engine.Set(bundle(1, one(c, "a"), one(c, "b")))
 	r.until("two objects", at(1))
@@ -145,7 +150,7 @@ func settles(t *testing.T, c *Cluster) {
 	const wait = 400 * time.Millisecond
 	r := start(t, c, func(cfg *apply.Config) {
 		cfg.Settle = wait
-		cfg.Lingers = func(ref apply.Ref) bool { return ref.Name == "rule" }
+		cfg.Leads = func(ref apply.Ref) bool { return ref.Name == "rule" }
 	})
 	version := func(v string) []*apply.Object {
 		return []*apply.Object{
