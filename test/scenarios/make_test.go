@@ -54,6 +54,12 @@ func (r *runner) value(ctx context.Context, key string) (string, error) {
 			return "", err
 		}
 		return base64.StdEncoding.EncodeToString(a.Cert), nil
+	case "ca-key":
+		a, err := r.mint.authority(r.authority(arg))
+		if err != nil {
+			return "", err
+		}
+		return base64.StdEncoding.EncodeToString(a.Key), nil
 	case "jwks":
 		var keys []string
 		for k := range strings.SplitSeq(arg, ",") {

@@ -161,7 +161,7 @@ func (s *Setup) knows(kind, arg string) error {
 		if _, ok := s.Tokens[arg]; !ok {
 			return fmt.Errorf("setup has no token %q", arg)
 		}
-	case "ca", "jwks", "run":
+	case "ca", "ca-key", "jwks", "run":
 	default:
 		return errors.New("there is no such placeholder")
 	}
