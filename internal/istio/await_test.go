@@ -14,7 +14,7 @@ func TestAwait(t *testing.T) {
 	host := func(endpoints ...intent.Endpoint) *intent.Host {
 		return &intent.Host{
 			Host: "shop.test", Name: "shop-test", Ports: []intent.HostPort{{Name: "http", Number: 80, Protocol: intent.HTTP, MTLS: true}},
-			Forms: map[string]*intent.Form{intent.ClassForm(""): {Endpoints: endpoints}},
+			Forms: map[intent.FormKey]*intent.Form{{}: {Endpoints: endpoints}},
 		}
 	}
 	at := func(cluster, service, address string) intent.Endpoint {
