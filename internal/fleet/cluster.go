@@ -25,6 +25,8 @@ type cluster struct {
 	held    map[string]bool // removals that wait for other clusters
 	// heldPuts are objects that wait for other clusters.
 	heldPuts map[string]bool
+	// needs are what objects wait for as long as that is held back.
+	needs map[string][]string
 	// oversize objects are not sent. What an edge has of them stays.
 	oversize map[string]*istio.Object
 
@@ -43,7 +45,7 @@ type cluster struct {
 }
 
 func newCluster(name string) *cluster {
-	return &cluster{name: name, objects: map[string]*istio.Object{}, oversize: map[string]*istio.Object{}, held: map[string]bool{}, heldPuts: map[string]bool{}, pending: map[string]bool{}, unanswered: map[string]int64{}}
+	return &cluster{name: name, objects: map[string]*istio.Object{}, oversize: map[string]*istio.Object{}, held: map[string]bool{}, heldPuts: map[string]bool{}, needs: map[string][]string{}, pending: map[string]bool{}, unanswered: map[string]int64{}}
 }
 
 func (c *cluster) wake() {
@@ -80,6 +82,7 @@ func (c *cluster) publish(ch istio.Change) map[string]bool {
 		}
 		delete(c.objects, id)
 		delete(c.oversize, id)
+		delete(c.needs, id)
 		c.pending[id] = true
 	}
 	for _, o := range ch.Put {
@@ -94,9 +97,19 @@ func (c *cluster) publish(ch istio.Change) map[string]bool {
 		}
 		c.objects[o.ID] = o
 		c.pending[o.ID] = true
+		if needs := ch.Needs[o.ID]; needs != nil {
+			c.needs[o.ID] = needs
+		} else {
+			delete(c.needs, o.ID)
+		}
 		delete(c.held, o.ID)
 	}
 	return serving
+}
+
+// waits says whether an object has to wait, or something that it needs has.
+func (c *cluster) waits(id string) bool {
+	return c.heldPuts[id] || slices.ContainsFunc(c.needs[id], func(n string) bool { return c.heldPuts[n] })
 }
 
 // forget makes that the edge is told nothing any more. What the cluster runs stays; its credentials are gone too, so the
@@ -107,6 +120,7 @@ func (c *cluster) forget() {
 	clear(c.oversize)
 	clear(c.held)
 	clear(c.heldPuts)
+	clear(c.needs)
 	if c.sent != nil {
 		c.sent.Scan(func(id, _ string) bool {
 			c.pending[id] = true
@@ -148,7 +162,7 @@ func (c *cluster) take(revision int64) *difference {
 		case c.oversize[id] != nil:
 			delete(c.pending, id)
 			continue
-		case o != nil && c.heldPuts[id]:
+		case o != nil && c.waits(id):
 			continue // stays in the mailbox
 		case o != nil && (!sent || have != o.Digest):
 			d.put = append(d.put, o)

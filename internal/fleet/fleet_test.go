@@ -388,6 +388,30 @@ func TestCallersMoveWhenTheirNewOwnerIsReady(t *testing.T) {
 	edges["old"].Until(t, "the old owner lets go", func(s fleettest.Seen) bool { return s.Have[gateway.ID] == "" })
 }
 
+// Who leads to a host that waits waits with it.
+func TestRoutesWaitForTheirHost(t *testing.T) {
+	s := serve(t, func(c *fleet.Config) { c.Hold, c.Settle = time.Hour, 20*time.Millisecond })
+	gateway, old, moved := object("gw", 4, "gw"), object("se", 1, "old owner"), object("se", 1, "new owner")
+	route, weights, other := object("vs", 3, "all to the old one"), object("vs", 3, "half to the new one"), object("other", 3, "other")
+	s.Publish("e", 1, []istio.Change{full("new"), full("front", old, route)})
+	owner, front := s.edge("new"), s.edge("front")
+	stream := owner.Connect(t)
+	front.Connect(t)
+	owner.At(t, 1)
+	front.At(t, 1)
+	until(t, "answers", func() bool { return s.State("new").Answered && s.State("front").Answered })
+	owner.Silent = true
+	s.Publish("e", 2, []istio.Change{
+		{Cluster: "new", Put: []*istio.Object{gateway}},
+		{Cluster: "front", Put: []*istio.Object{moved}, Await: map[string][]string{moved.ID: {"new"}}},
+	})
+	owner.At(t, 2)
+	s.Publish("e", 3, []istio.Change{{Cluster: "front", Put: []*istio.Object{weights, other}, Needs: map[string][]string{weights.ID: {moved.ID}}}})
+	front.Until(t, "what does not lead there", func(s fleettest.Seen) bool { return cmp.Equal(s.Have, digests(old, route, other)) })
+	stream.Answer(t)
+	front.Until(t, "the host and who leads to it", func(s fleettest.Seen) bool { return cmp.Equal(s.Have, digests(moved, weights, other)) })
+}
+
 // What nobody has to get ready for is not waited for.
 func TestEndpointsOfAnIdleOwnerAreNotHeldBack(t *testing.T) {
 	s := serve(t, func(c *fleet.Config) { c.Hold = time.Hour })

@@ -172,7 +172,7 @@ func (c *cluster) busy() bool {
 		return true
 	}
 	for id := range c.pending {
-		if !c.held[id] && !c.heldPuts[id] {
+		if !c.held[id] && !c.waits(id) {
 			return true
 		}
 	}

@@ -16,6 +16,8 @@ type Object struct {
 	JSON []byte
 	// Digest is the SHA-256 of JSON in hex.
 	Digest string
+	// Leads are the hosts that it leads to and others expose.
+	Leads []string
 	// Owners are the resources that it was made from, sorted: their statuses speak of it.
 	Owners []resource.FQN
 }
@@ -40,4 +42,6 @@ type Change struct {
 	// Await names, for objects of Put that lead callers somewhere else than before, the clusters that have to be ready for them:
 	// whose changes of the same generation have to be applied first.
 	Await map[string][]string
+	// Needs names, for objects of Put that lead to hosts, the objects by which those are known: they go before it.
+	Needs map[string][]string
 }

@@ -46,6 +46,7 @@ type config struct {
 	dress            *dress
 	spec             proto.Message // nil for an object without one
 	wave             uint32
+	leads            []string // hosts that others expose
 }
 
 // dress is the metadata that the objects of one unit have in common.
@@ -96,7 +97,7 @@ func (c *config) encode(e *encoder) *Object {
 	sum := sha256.Sum256(b)
 	own := make([]byte, len(b)) // as much as it needs: it is kept for as long as the bundle
 	copy(own, b)
-	return &Object{ID: c.id(), Wave: c.wave, JSON: own, Digest: hex.EncodeToString(sum[:]), Owners: c.dress.owners}
+	return &Object{ID: c.id(), Wave: c.wave, JSON: own, Digest: hex.EncodeToString(sum[:]), Owners: c.dress.owners, Leads: c.leads}
 }
 
 // newDress joins the user's metadata and ours, which wins.

@@ -3,6 +3,7 @@ package istio
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -54,7 +55,7 @@ func renderGateway(g *intent.Gateway) []config {
 		}
 		configs = append(configs, config{
 			apiVersion: networkingV1, kind: "VirtualService", namespace: g.Namespace, name: "vs-" + h.Name,
-			spec: virtualService(g, h), wave: waveVirtualService, dress: dress,
+			spec: virtualService(g, h), wave: waveVirtualService, dress: dress, leads: ledTo(h),
 		})
 	}
 	return configs
@@ -171,6 +172,28 @@ func virtualService(g *intent.Gateway, h *intent.GatewayHost) *networking.Virtua
 		vs.Tcp = append(vs.Tcp, r)
 	}
 	return vs
+}
+
+// ledTo are the hosts of subsets that routes lead to: those that other gateways expose.
+func ledTo(h *intent.GatewayHost) []string {
+	var hosts []string
+	add := func(shares []intent.Share) {
+		for _, s := range shares {
+			if s.Subset != "" && !slices.Contains(hosts, s.Host) {
+				hosts = append(hosts, s.Host)
+			}
+		}
+	}
+	for i := range h.HTTP {
+		add(h.HTTP[i].To)
+	}
+	for _, f := range h.Pass {
+		add(f.To)
+	}
+	for _, f := range h.TCP {
+		add(f.To)
+	}
+	return hosts
 }
 
 func routeTo(shares []intent.Share) []*networking.RouteDestination {

@@ -305,6 +305,7 @@ func (r *Renderer) commit(pending map[string]*patch) []Change {
 			if b.objects[id] != o {
 				b.objects[id] = o
 				ch.Put = append(ch.Put, o)
+				r.need(&ch, o, b.cluster)
 			}
 		}
 		slices.Sort(ch.Drop)
@@ -314,6 +315,21 @@ func (r *Renderer) commit(pending map[string]*patch) []Change {
 		}
 	}
 	return changes
+}
+
+// need says which objects make the hosts known that one leads to.
+func (r *Renderer) need(ch *Change, o *Object, c *intent.Cluster) {
+	for _, name := range o.Leads {
+		for _, entry := range r.hosts[name].seenBy(c) {
+			if !strings.Contains(entry.ID, "/ServiceEntry/") {
+				continue
+			}
+			if ch.Needs == nil {
+				ch.Needs = map[string][]string{}
+			}
+			ch.Needs[o.ID] = append(ch.Needs[o.ID], entry.ID)
+		}
+	}
 }
 
 func byWave(a, b *Object) int {
