@@ -231,10 +231,12 @@ func sayTraffic(r *Reads, fqn resource.FQN, out *output) bool {
 			}
 			break
 		}
-		if ns, _, _ := strings.Cut(service.GetService(), "/"); group != nil && !slices.ContainsFunc(patterns, func(q pattern) bool { return matchName(q.Namespace, ns) }) {
+		ns, host, _ := strings.Cut(service.GetService(), "/")
+		if group != nil && !slices.ContainsFunc(patterns, func(q pattern) bool { return matchName(q.Namespace, ns) }) {
 			out.say(fqn, no(reasonNamespaceForeign, "service", "Namespace %q is not selected by group %q.", ns, fqn.Parent()))
 			return false
 		}
+		sayUnknownHost(r, fqn, "service", host, patterns, out)
 	} else if first := settingAt(r, fqn.Parent(), trafficOf); first != nil && first.FQN != fqn {
 		whose := "A group has one traffic setting"
 		if l.Field != "" {
@@ -337,11 +339,7 @@ func (o *outgoing) namespaces(r *Reads, c cluster) []string {
 func (o *outgoing) pods(r *Reads, c cluster, out *output) map[string]string {
 	f, _ := r.get(string(store.FactKey(c.Name, "service/"+o.Namespace+"/"+o.Service))).(*isthmusv1.Fact)
 	selector := f.GetService().GetSelector()
-	switch {
-	case !c.Known:
-	case f.GetService() == nil:
-		out.say(o.FQN, in(c.Name, no(reasonUnknownService, "service", "Service %q does not exist in namespace %q.", o.Service, o.Namespace)))
-	case len(selector) == 0:
+	if f.GetService() != nil && len(selector) == 0 {
 		out.say(o.FQN, in(c.Name, no(reasonNoEffect, "service", "Service %q in namespace %q selects no pods whose calls these could be.", o.Service, o.Namespace)))
 	}
 	if len(selector) == 0 {
