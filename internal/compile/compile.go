@@ -28,6 +28,7 @@ func New() *Compiler {
 		outgoingLayer(),
 		frontLayer(),
 		securityLayer(),
+		hiddenLayer(),
 		securedLayer(),
 	})}
 }
@@ -56,6 +57,7 @@ func (c *Compiler) Run(s *store.Snapshot, changed []store.Key) *Result {
 			Outgoing: map[intent.GatewayKey]*intent.Outgoing{},
 			Fronts:   map[intent.GatewayKey]*intent.Front{},
 			Security: map[intent.GatewayKey]*intent.Security{},
+			Hidden:   map[intent.GatewayKey]*intent.Hidden{},
 		},
 		Conditions: make(map[resource.FQN][]resource.Condition, len(said)),
 	}
@@ -104,6 +106,9 @@ func (c *Compiler) collect(key string, d *intent.Delta) {
 	case "security":
 		cluster, fqn, _ := strings.Cut(name, "/")
 		d.Security[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Security)
+	case "hidden":
+		cluster, fqn, _ := strings.Cut(name, "/")
+		d.Hidden[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Hidden)
 	}
 }
 

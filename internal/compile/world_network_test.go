@@ -4,6 +4,7 @@ import (
 	"pgregory.net/rapid"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/store"
 )
@@ -51,5 +52,36 @@ func networkProbes() [][][]edit {
 			gone,
 		},
 		{append(apart, says("n9", "")), {cluster("c3", "n3")}, {cluster("c4", "n3")}, {cluster("c4", "n1")}, gone},
+	}
+}
+
+// hiddenProbes keep a workspace from hosts.
+func hiddenProbes() [][][]edit {
+	tenant := testOrg.Child("tenants", "t")
+	workspace := tenant.Child("workspaces", "w1")
+	says := func(name string, hostnames ...*typesv2.StringMatch) edit {
+		return testResource("api.tsb.tetrate.io/v2/WorkspaceSetting", workspace.Child("settings", name), &tsbv2.WorkspaceSetting{
+			HostsReachability: &tsbv2.HostsReachability{Hostnames: hostnames},
+		})
+	}
+	exact := &typesv2.StringMatch{MatchType: &typesv2.StringMatch_Exact{Exact: "h.test"}}
+	prefix := &typesv2.StringMatch{MatchType: &typesv2.StringMatch_Prefix{Prefix: "a"}}
+	gateway := edit{store.ResourceKey(workspace.Child("gatewaygroups", "g1").Child("ingressgateways", "i3")), nil}
+	selects := func(patterns ...string) edit {
+		return testResource("api.tsb.tetrate.io/v2/Workspace", workspace, &tsbv2.Workspace{NamespaceSelector: &typesv2.NamespaceSelector{Names: patterns}})
+	}
+	third := testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", "c3"), &tsbv2.Cluster{})
+	earlier := tenant.Child("workspaces", "w0")
+	return [][][]edit{
+		{{says("s1", exact)}, {gateway}, {says("s0", prefix)}, {{says("s0").key, nil}}, {third}, {{third.key, nil}}, {selects("*/b")}, {selects("*/b", "*/a")}},
+		{{says("s1", exact), selects("*/*")}, {{store.FactKey("c1", "namespace//b"), nil}}},
+		{
+			{says("s1", exact)},
+			{testResource("api.tsb.tetrate.io/v2/Organization", testOrg, &tsbv2.Organization{SystemNamespaces: []string{"a"}})},
+			{testResource("api.tsb.tetrate.io/v2/Organization", testOrg, &tsbv2.Organization{})},
+			{testResource("api.tsb.tetrate.io/v2/Workspace", earlier, &tsbv2.Workspace{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{"*/a"}}})},
+			{testResource("api.tsb.tetrate.io/v2/Workspace", earlier, &tsbv2.Workspace{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{"*/*"}}})},
+			{{store.ResourceKey(earlier), nil}},
+		},
 	}
 }

@@ -330,7 +330,7 @@ func probes() [][][]edit {
 	root := func(cluster, sum string) []edit {
 		return []edit{{store.FactKey(cluster, "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{RootsSha256: []string{sum}}}}}}
 	}
-	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), securityProbes(), callProbes()), [][][]edit{
+	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), hiddenProbes(), securityProbes(), callProbes()), [][][]edit{
 		{root("c1", "x"), root("c2", "y"), root("c1", "y")},
 		{{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}}},
 		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{

@@ -24,6 +24,8 @@ type Delta struct {
 	Fronts map[GatewayKey]*Front
 	// Security by cluster and what is protected there.
 	Security map[GatewayKey]*Security
+	// Hidden by cluster and workspace.
+	Hidden map[GatewayKey]*Hidden
 }
 
 // GatewayKey names a gateway in one cluster.

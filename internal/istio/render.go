@@ -16,8 +16,8 @@ type Renderer struct {
 	namespace *Object
 	clusters  map[string]*bundle
 	hosts     map[string]*host
-	// gateways, outgoing, fronts and security are the objects of those units.
-	gateways, outgoing, fronts, security map[intent.GatewayKey][]*Object
+	// gateways, outgoing, fronts, security and hidden are the objects of those units.
+	gateways, outgoing, fronts, security, hidden map[intent.GatewayKey][]*Object
 }
 
 // bundle is one cluster's objects while they change.
@@ -42,6 +42,7 @@ func New() *Renderer {
 		outgoing:  map[intent.GatewayKey][]*Object{},
 		fronts:    map[intent.GatewayKey][]*Object{},
 		security:  map[intent.GatewayKey][]*Object{},
+		hidden:    map[intent.GatewayKey][]*Object{},
 	}
 }
 
@@ -60,6 +61,9 @@ func (r *Renderer) Apply(d intent.Delta) []Change {
 	}
 	for _, m := range renderAll(d.Security, r.securityObjects) {
 		applyUnit(r.security, m.key, m.out, pending)
+	}
+	for _, m := range renderAll(d.Hidden, r.hiddenObjects) {
+		applyUnit(r.hidden, m.key, m.out, pending)
 	}
 	for _, m := range renderAll(d.Hosts, r.hostObjects) {
 		r.applyHost(m.key, m.out, pending)
@@ -185,7 +189,7 @@ func (r *Renderer) applyCluster(name string, c *intent.Cluster, pending map[stri
 		p.replace(was, h.seenBy(c))
 	}
 	if old == nil {
-		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing, r.fronts, r.security} {
+		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing, r.fronts, r.security, r.hidden} {
 			for key, objects := range units {
 				if key.Cluster == name {
 					p.replace(nil, objects)
@@ -222,6 +226,11 @@ func (r *Renderer) frontObjects(e *encoder, key intent.GatewayKey, f *intent.Fro
 // securityObjects are those that protect namespaces of a cluster.
 func (r *Renderer) securityObjects(e *encoder, key intent.GatewayKey, s *intent.Security) []*Object {
 	return encodeAll(e, renderSecurity(s), r.security[key])
+}
+
+// hiddenObjects are those that keep a workspace from hosts.
+func (r *Renderer) hiddenObjects(e *encoder, key intent.GatewayKey, h *intent.Hidden) []*Object {
+	return encodeAll(e, renderHidden(h), r.hidden[key])
 }
 
 // hostObjects are those of a global host.

@@ -53,6 +53,10 @@ func checkSpec(r *Resource) []Problem {
 		c.selector(spec.GetNamespaceSelector(), "spec.namespaceSelector")
 	case *tsbv2.Cluster:
 		c.cluster(spec)
+	case *tsbv2.WorkspaceSetting:
+		for i, m := range spec.GetHostsReachability().GetHostnames() {
+			c.stringMatch(m, "spec.hostsReachability.hostnames["+itoa(i)+"]")
+		}
 	case *tsbv2.OrganizationSetting:
 		c.networks(spec.GetNetworkSettings())
 	case *gatewayv2.Group:

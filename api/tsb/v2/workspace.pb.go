@@ -341,10 +341,11 @@ func (x *EastWestGatewaySetting) GetConfigGenerationMetadata() *v2.ConfigGenerat
 	return nil
 }
 
-// HostsReachability limits the global hosts that the workspace sees.
+// HostsReachability limits the global hosts that services of the workspace call.
 type HostsReachability struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Hostnames     []*v2.StringMatch      `protobuf:"bytes,1,rep,name=hostnames,proto3" json:"hostnames,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// hostnames that they call; without any, none.
+	Hostnames     []*v2.StringMatch `protobuf:"bytes,1,rep,name=hostnames,proto3" json:"hostnames,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,9 +472,9 @@ const file_tsb_v2_workspace_proto_rawDesc = "" +
 	"\x0eservice_labels\x18\x01 \x03(\v2N.tetrateio.api.tsb.v2.EastWestGatewaySetting.ExposedService.ServiceLabelsEntryB\b\xbaH\x05\x9a\x01\x02\b\x01R\rserviceLabels\x1a@\n" +
 	"\x12ServiceLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"d\n" +
-	"\x11HostsReachability\x12O\n" +
-	"\thostnames\x18\x01 \x03(\v2'.tetrateio.api.tsb.types.v2.StringMatchB\b\xbaH\x05\x92\x01\x02\b\x01R\thostnamesB&Z$isthmus.dev/isthmus/api/tsb/v2;tsbv2b\x06proto3"
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Z\n" +
+	"\x11HostsReachability\x12E\n" +
+	"\thostnames\x18\x01 \x03(\v2'.tetrateio.api.tsb.types.v2.StringMatchR\thostnamesB&Z$isthmus.dev/isthmus/api/tsb/v2;tsbv2b\x06proto3"
 
 var (
 	file_tsb_v2_workspace_proto_rawDescOnce sync.Once
