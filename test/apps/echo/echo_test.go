@@ -21,6 +21,9 @@ func TestEcho(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	for range 2 {
+		call.Do(t.Context(), call.Request{Method: "GET", URL: s.URL, Headers: map[string]string{"X-Remember": "me"}})
+	}
 	go streams(l, id)
 	for name, tc := range map[string]struct {
 		req    call.Request
@@ -30,6 +33,8 @@ func TestEcho(t *testing.T) {
 		"Path":   {call.Request{Method: "GET", URL: "http://shop.test/a?b=c", To: s.Listener.Addr().String()}, 200, `"path":"/a?b=c","host":"shop.test"`},
 		"Status": {call.Request{Method: "POST", URL: s.URL + "/?status=503", Body: "hello"}, 503, `"body":"hello"`},
 		"Header": {call.Request{Method: "GET", URL: s.URL, Headers: map[string]string{"X-A": "1", "Host": "other.test"}}, 200, `"host":"other.test"`},
+		"Seen":   {call.Request{Method: "GET", URL: s.URL + "/?remembered=me"}, 200, `"remembered":2`},
+		"Unseen": {call.Request{Method: "GET", URL: s.URL + "/?remembered=you"}, 200, `"remembered":0`},
 		"Bad":    {call.Request{Method: "GET", URL: s.URL + "/?status=x"}, 400, "status"},
 		"Fails":  {call.Request{Method: "GET", URL: s.URL + "/?fails=1&id=a"}, 503, `"path":"/?fails=1\u0026id=a"`},
 		"Others": {call.Request{Method: "GET", URL: s.URL + "/?status=503&only=v2"}, 200, `"cluster":"c1"`},

@@ -3,6 +3,7 @@
 //
 // The query says how to answer: status=503, delay=2s, header=name:value (also several), size=1000 (bytes of filling). fails=2&id=a is
 // for the first two requests that say so, which are answered with 503. only=v2 is for that version; others take no notice of the query.
+// remembered=NAME is answered with how many requests this replica has got with the header x-remember: NAME, so that copies can be seen.
 package main
 
 import (
@@ -57,10 +58,33 @@ type Answer struct {
 	Body    string            `json:"body,omitempty"`
 	Remote  string            `json:"remote"`
 	Filling string            `json:"filling,omitempty"`
+	// Remembered is absent unless it is asked for.
+	Remembered *int `json:"remembered,omitempty"`
+}
+
+// memory counts requests by what they want to be remembered as.
+type memory struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+func (m *memory) remember(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, known := m.counts[name]; name != "" && (known || len(m.counts) < 1000) {
+		m.counts[name]++
+	}
+}
+
+func (m *memory) of(name string) *int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return new(m.counts[name])
 }
 
 func handler(id app.Identity) http.Handler {
 	failed := &failures{left: map[string]int{}}
+	seen := &memory{counts: map[string]int{}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 		if err != nil {
@@ -72,6 +96,10 @@ func handler(id app.Identity) http.Handler {
 			a.Headers[strings.ToLower(name)] = strings.Join(values, ",")
 		}
 		q := r.URL.Query()
+		seen.remember(r.Header.Get("X-Remember"))
+		if q.Has("remembered") {
+			a.Remembered = seen.of(q.Get("remembered"))
+		}
 		if only := q.Get("only"); only != "" && only != id.Version {
 			q = nil
 		}
