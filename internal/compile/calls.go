@@ -297,11 +297,16 @@ func sayUnknownHost(r *Reads, fqn resource.FQN, field, host string, patterns []p
 	}
 }
 
-// asGlobal is the call of a host in a cluster, which may be a global one.
+// asGlobal is the call of a host in a cluster, which may be a global one, or a service with versions.
 func (o *outgoing) asGlobal(r *Reads, c cluster, w wanted, out *output) intent.Call {
 	call := w.Call
 	if !call.NeedsRule() {
 		return call
+	}
+	if ref, ok := resource.ParseService(call.Host, ""); ok {
+		if v, there := r.get(subsetsKey(c.Name, ref.Namespace, ref.Name)).(intent.Versions); there {
+			call.Versions = &v
+		}
 	}
 	h, _ := r.get(intentHosts + call.Host).(*intent.Host)
 	if h == nil || len(h.Ports) == 0 {

@@ -22,6 +22,8 @@ func New() *Compiler {
 		networkLayer(),
 		tenancyLayer(),
 		placementLayer(),
+		serviceLayer(),
+		versionLayer(),
 		gatewayLayer(),
 		hostLayer(),
 		trafficLayer(),
@@ -58,6 +60,7 @@ func (c *Compiler) Run(s *store.Snapshot, changed []store.Key) *Result {
 			Fronts:   map[intent.GatewayKey]*intent.Front{},
 			Security: map[intent.GatewayKey]*intent.Security{},
 			Hidden:   map[intent.GatewayKey]*intent.Hidden{},
+			Routes:   map[intent.ServiceKey]*intent.Route{},
 		},
 		Conditions: make(map[resource.FQN][]resource.Condition, len(said)),
 	}
@@ -109,6 +112,10 @@ func (c *Compiler) collect(key string, d *intent.Delta) {
 	case "hidden":
 		cluster, fqn, _ := strings.Cut(name, "/")
 		d.Hidden[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Hidden)
+	case "route":
+		cluster, rest, _ := strings.Cut(name, "/")
+		namespace, service, _ := strings.Cut(rest, "/")
+		d.Routes[intent.ServiceKey{Cluster: cluster, Namespace: namespace, Name: service}], _ = v.(*intent.Route)
 	}
 }
 

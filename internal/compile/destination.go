@@ -19,6 +19,7 @@ func (s *scene) resolve() ([]intent.GatewayHost, []intent.Origin) {
 		return &hosts[ref.Host]
 	}
 	var origins []intent.Origin
+	splits := map[spot]*splitter{}
 	for _, ref := range s.plan.Refs {
 		// The gateway is placed only where its workspace owns its namespace.
 		if ref.Namespace != s.plan.Namespace && !s.plan.Privileged && !owns(s.r, s.plan.Workspace, s.cluster.Name, ref.Namespace) {
@@ -27,6 +28,10 @@ func (s *scene) resolve() ([]intent.GatewayHost, []intent.Origin) {
 			continue
 		}
 		s.checkDestination(ref)
+		if x := s.splitterOf(ref); x != nil {
+			change(ref)
+			splits[spot{ref.Host, ref.Kind, ref.Index}] = x
+		}
 		if ref.TLS == nil {
 			continue
 		}
@@ -39,6 +44,9 @@ func (s *scene) resolve() ([]intent.GatewayHost, []intent.Origin) {
 		if !slices.ContainsFunc(origins, func(x intent.Origin) bool { return x.Name == o.Name }) {
 			origins = append(origins, *o)
 		}
+	}
+	if len(splits) > 0 {
+		split(hosts, splits)
 	}
 	if own {
 		for i := range hosts {

@@ -330,39 +330,58 @@ func expose(p *plan, s *server, out *output) {
 
 // place publishes the plan for each cluster where the group reaches the namespace of the workload selector.
 func place(r *Reads, p *plan, group []pattern, out *output) {
-	org := p.FQN.Ancestor("organizations")
-	scope := groupScope(p.Workspace)
-	placed, holder := false, resource.FQN("")
+	l := land{FQN: p.FQN, Namespace: p.Namespace, Field: "workloadSelector.namespace", Group: group, Scope: groupScope(p.Workspace)}
+	for _, cluster := range l.clusters(r, out) {
+		out.put(placePrefix(cluster)+string(p.FQN), p)
+	}
+}
+
+// land is a namespace that a resource of a group is about.
+type land struct {
+	FQN       resource.FQN
+	Namespace string
+	// Field that names it.
+	Field string
+	// Group is what the group selects, and Scope that within which a namespace has one group.
+	Group []pattern
+	Scope string
+}
+
+// clusters are those where workspace and group own the namespace, and where it is. It says why when there is none.
+func (l land) clusters(r *Reads, out *output) []string {
+	org, workspace := l.FQN.Ancestor("organizations"), l.FQN.Ancestor("workspaces")
+	var placed []string
+	holder := resource.FQN("")
 	for key, v := range r.prefix(clusterNamesPrefix) {
 		name := strings.TrimPrefix(key, clusterNamesPrefix)
-		if v.(resource.FQN) != org || !selects(group, name, p.Namespace) {
+		if v.(resource.FQN) != org || !selects(l.Group, name, l.Namespace) {
 			continue
 		}
-		if owner := ownerOf(r, workspaceScope, name, p.Namespace); owner != p.Workspace {
+		if owner := ownerOf(r, workspaceScope, name, l.Namespace); owner != workspace {
 			holder = cmp.Or(owner, "nobody")
 			continue
 		}
-		if owner := ownerOf(r, scope, name, p.Namespace); owner != p.FQN.Parent() {
+		if owner := ownerOf(r, l.Scope, name, l.Namespace); owner != l.FQN.Parent() {
 			holder = owner
 			continue
 		}
-		if isSystem(r, p.FQN, p.Namespace) || !namespaceThere(r, name, p.Namespace) {
+		if isSystem(r, l.FQN, l.Namespace) || !namespaceThere(r, name, l.Namespace) {
 			continue
 		}
-		placed = true
-		out.put(placePrefix(name)+string(p.FQN), p)
+		placed = append(placed, name)
 	}
 	switch {
-	case placed:
-	case isSystem(r, p.FQN, p.Namespace):
-		out.say(p.FQN, no(reasonSystemNamespace, "workloadSelector.namespace", "Namespace %q is a system namespace, which no workspace can own.", p.Namespace))
+	case len(placed) > 0:
+	case isSystem(r, l.FQN, l.Namespace):
+		out.say(l.FQN, no(reasonSystemNamespace, l.Field, "Namespace %q is a system namespace, which no workspace can own.", l.Namespace))
 	case holder != "":
-		out.say(p.FQN, no(reasonNamespaceForeign, "workloadSelector.namespace", "Namespace %q belongs to %q.", p.Namespace, holder))
-	case !slices.ContainsFunc(group, func(q pattern) bool { return matchName(q.Namespace, p.Namespace) }):
-		out.say(p.FQN, no(reasonNamespaceForeign, "workloadSelector.namespace", "Namespace %q is not selected by group %q.", p.Namespace, p.FQN.Parent()))
+		out.say(l.FQN, no(reasonNamespaceForeign, l.Field, "Namespace %q belongs to %q.", l.Namespace, holder))
+	case !slices.ContainsFunc(l.Group, func(q pattern) bool { return matchName(q.Namespace, l.Namespace) }):
+		out.say(l.FQN, no(reasonNamespaceForeign, l.Field, "Namespace %q is not selected by group %q.", l.Namespace, l.FQN.Parent()))
 	default:
-		out.say(p.FQN, no(reasonNotPlaced, "workloadSelector.namespace", "No cluster that the group selects has a namespace %q.", p.Namespace))
+		out.say(l.FQN, no(reasonNotPlaced, l.Field, "No cluster that the group selects has a namespace %q.", l.Namespace))
 	}
+	return placed
 }
 
 // selects says whether any of the patterns selects a namespace of a cluster.

@@ -54,6 +54,13 @@ const (
 	reasonExtensionForbidden = "ExtensionNotAllowed"
 	reasonNoEffect           = "NoEffect"
 
+	reasonUnknownSubset = "UnknownSubset"
+	reasonPortProtocol  = "PortProtocol"
+	reasonNotCombined   = "NotCombined"
+	reasonNotSplit      = "NotSplit"
+	reasonNoPods        = "NoPods"
+	reasonRuleForeign   = "RuleOfOthers"
+
 	reasonUnknownCaller = "UnknownCaller"
 	reasonNoEgress      = "NoEgressGateway"
 
@@ -101,8 +108,12 @@ func Reasons() []Reason {
 		{Accepted, reasonExtensionForbidden, "The WasmExtension may be attached only in the places that its field allowedIn names. One of phase STATS is left out; without any other the HTTP servers of the gateway are not exposed, or services let nobody in."},
 		{Supported, reasonNotTranslated, "The field is stored but not translated. A server with authentication or authorization that is not translated is not exposed at all."},
 		{Supported, reasonInvalidMetadata, "The label or annotation cannot stand on a Kubernetes object, or belongs to Isthmus, and is left out."},
+		{Supported, reasonNotCombined, "A rule of a gateway and a route of the service that it leads to cannot be told as one: both match the same header with different patterns, or the gateway changes what the route matches. Requests that may be meant are answered with 503 there; the message names both. Match the header by the same pattern, or in one place."},
+		{Supported, reasonNotSplit, "The gateway starts TLS of its own to the service, and does not follow the service's ServiceRoute: requests go to all of its pods. Leave TLS to the mesh, or take the versions apart into Services."},
 		{Resolved, reasonUnknownService, "The cluster has no such service. Requests to it are answered with 503, and what a setting says of it is not done, until it exists."},
 		{Resolved, reasonUnknownPort, "The service has no such port, or several ports and none was chosen."},
+		{Resolved, reasonUnknownSubset, "The service that requests are sent to has no ServiceRoute with such a subset. Requests are answered with 503, connections are closed, until it has."},
+		{Resolved, reasonPortProtocol, "Istio takes the port of the Service for one of another protocol, as its name or appProtocol says, and does not follow the route there. Give the port a name such as http-web, tcp-db or tls-db."},
 		{Resolved, reasonUnknownCluster, "The organization has no cluster with the name. Requests that are sent there are answered with 503 until it has."},
 		{Resolved, reasonUnknownNetwork, "No cluster of the organization says that it is in the network. What is said of the network has no effect until one does."},
 		{Resolved, reasonNotHTTP2, "The port of a service that is asked over gRPC does not say so, and Istio would speak HTTP/1.1 to it. Give the port of the Service a name that begins with grpc, or the appProtocol grpc. Until then every question fails."},
@@ -115,7 +126,9 @@ func Reasons() []Reason {
 		{Resolved, reasonUnknownCaller, "The workspace, group or security domain whose services may call, the outside or other services, does not exist. Nobody may because of it, and nobody is kept out."},
 		{Effective, reasonNoEgress, "The Service that calls of unknown hosts are sent to is not that of a gateway that lets calls out. They are refused until it is."},
 		{Effective, reasonNoEffect, "What is said selects nothing. The message says why."},
-		{Effective, reasonNotPlaced, "In no cluster does the group reach an existing namespace with the name of the workload selector's. The configuration follows as soon as there is one."},
+		{Effective, reasonNotPlaced, "In no cluster does the group reach an existing namespace with the name of the workload selector's, or of the service's. The configuration follows as soon as there is one."},
+		{Effective, reasonNoPods, "No ready pod of the service has the labels of the subset. What is sent there is answered with 503, connections are closed, until there is one."},
+		{Effective, reasonRuleForeign, "Somebody else's DestinationRule or VirtualService is about the same service. One in the namespace of callers hides the subsets from them; beside another Istio follows the older one. Remove it, or leave the service to it."},
 		{Effective, reasonNoWorkload, "No gateway pods have the labels of the workload selector."},
 		{Effective, reasonNotReady, "The gateway has no pod that is ready. Callers within the mesh get 503 until there is one."},
 		{Effective, reasonNoService, "No Service selects the gateway's pods, so that nobody can call them."},

@@ -71,6 +71,9 @@ func deriveResource(r *Reads, unit string, out *output) {
 		out.put(securedServicePrefix(fqn.Parent(), spec.GetService())+string(fqn), fqn)
 	case *trafficv2.ServiceTrafficSetting:
 		out.put(trafficServicePrefix(fqn.Parent(), spec.GetService())+string(fqn), fqn)
+	case *trafficv2.ServiceRoute:
+		ref := serviceOf(spec)
+		out.put(routedPrefix(fqn.Parent(), ref.Namespace, ref.Name)+string(fqn), fqn)
 	case gatewaySpec:
 		indexGateway(r, fqn, spec, out)
 		indexEgress(fqn, spec, out)
@@ -259,6 +262,11 @@ func untranslated(spec proto.Message) []string {
 		fields = untranslatedTraffic(s, "")
 	case *trafficv2.ServiceTrafficSetting:
 		fields = untranslatedTraffic(s.GetSettings(), "settings.")
+	case *trafficv2.ServiceRoute:
+		add("argoRollout", s.GetArgoRollout() != nil)
+		for i, h := range s.GetHttpRoutes() {
+			add("httpRoutes["+itoa(i)+"].flagger", h.GetFlagger() != nil)
+		}
 	}
 	if d, ok := spec.(trafficDefaults); ok && d.GetDefaultTrafficSetting() != nil {
 		fields = append(fields, untranslatedTraffic(d.GetDefaultTrafficSetting(), "defaultTrafficSetting.")...)

@@ -9,6 +9,7 @@ import (
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/resource"
 )
 
 // serverTLS takes the Secret of a unified gateway by its name alone, or with the namespace of the gateway's pods before it.
@@ -100,20 +101,7 @@ func destination(to *gatewayv2.Route) (intent.Destination, destinationRef) {
 func httpRoute(p *plan, r *rule, out *output) intent.HTTPRoute {
 	field := r.field
 	route := intent.HTTPRoute{Timeout: r.timeout, NoExternal: r.noExternal}
-	for i, m := range r.match {
-		match, unknown := httpMatch(m)
-		for _, h := range unknown {
-			out.say(p.FQN, no(reasonNotTranslated, field+".match["+itoa(i)+"].headers", "The pseudo header %q cannot be matched.", h))
-		}
-		if len(unknown) > 0 {
-			continue // matching more than was asked for is worse than matching nothing
-		}
-		route.Matches = append(route.Matches, match)
-	}
-	if len(r.match) > 0 && len(route.Matches) == 0 {
-		never := intent.HTTPMatch{URI: &intent.StringMatch{Exact: "/isthmus.invalid/never"}}
-		route.Matches = append(route.Matches, never)
-	}
+	route.Matches, _ = httpMatches(p.FQN, field, r.match, out)
 	route.Request = headers(r.modify.GetHeaders().GetRequest())
 	route.Response = headers(r.modify.GetHeaders().GetResponse())
 	if w := r.modify.GetRewrite(); w.GetUri() != "" || w.GetAuthority() != "" {
@@ -136,6 +124,25 @@ func httpRoute(p *plan, r *rule, out *output) intent.HTTPRoute {
 		}
 	}
 	return route
+}
+
+// httpMatches translates the alternatives of a rule, and says where in the list those stand that can be matched. With none
+// left the rule never matches: matching more than was asked for is worse than matching nothing.
+func httpMatches(fqn resource.FQN, field string, list []*gatewayv2.HttpMatch, out *output) (matches []intent.HTTPMatch, from []int) {
+	for i, m := range list {
+		match, unknown := httpMatch(m)
+		for _, h := range unknown {
+			out.say(fqn, no(reasonNotTranslated, field+".match["+itoa(i)+"].headers", "The pseudo header %q cannot be matched.", h))
+		}
+		if len(unknown) == 0 {
+			matches, from = append(matches, match), append(from, i)
+		}
+	}
+	if len(list) > 0 && len(matches) == 0 {
+		never := intent.HTTPMatch{URI: &intent.StringMatch{Exact: "/isthmus.invalid/never"}}
+		matches = append(matches, never)
+	}
+	return matches, from
 }
 
 // httpMatch translates one alternative and returns the pseudo headers that cannot be matched.

@@ -34,7 +34,7 @@ func editGen() *rapid.Generator[edit] {
 	return rapid.Custom(func(t *rapid.T) edit {
 		var e edit
 		remove := 5 // one in so many
-		switch rapid.IntRange(0, 25).Draw(t, "what") {
+		switch rapid.IntRange(0, 27).Draw(t, "what") {
 		case 0:
 			e = drawOrganization(t)
 		case 1:
@@ -62,6 +62,8 @@ func editGen() *rapid.Generator[edit] {
 			e = drawFront(t)
 		case 23, 24, 25:
 			e = drawSecurity(t)
+		case 26, 27:
+			e = drawServiceRoute(t)
 		default:
 			e = drawFact(t)
 		}
@@ -187,7 +189,7 @@ func drawClaim(t *rapid.T) edit {
 func drawFact(t *rapid.T) edit {
 	cluster, ns := one(t, "in", "c1", "c2"), one(t, "namespace", "a", "b")
 	fact := func(f *isthmusv1.Fact) edit { return edit{store.FactKey(cluster, f.GetId()), f} }
-	switch one(t, "fact", "mesh", "namespace", "service", "gateway", "gateway", "workload", "workload", "secret", "asked", "node") {
+	switch one(t, "fact", "routed", "mesh", "namespace", "service", "gateway", "gateway", "workload", "workload", "secret", "asked", "node") {
 	case "mesh":
 		domain := one(t, "td", "m1", "m2")
 		return fact(&isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{
@@ -214,6 +216,8 @@ func drawFact(t *rapid.T) edit {
 			w.Labels["isthmus.dev/gateway"] = ns + ".gw"
 		}
 		return fact(&isthmusv1.Fact{Id: "workload/" + ns + "/gw", Fact: &isthmusv1.Fact_Workload{Workload: w}})
+	case "routed":
+		return fact(drawRouted(t, ns))
 	case "secret":
 		return fact(drawSecret(t, ns))
 	case "asked":
@@ -272,7 +276,7 @@ func goodWorld() []edit {
 		{store.ResourceKey(workspace.Child("gatewaygroups", "g2")), nil},
 		{store.ResourceKey(workspace.Parent().Child("workspaces", "w2")), nil},
 	}
-	edits = append(append(edits, goodEgress(workspace)...), goodSecurity(workspace)...)
+	edits = append(edits, slices.Concat(goodEgress(workspace), goodSecurity(workspace), goodRoutes(workspace))...)
 	for _, c := range []string{"c1", "c2"} {
 		edits = append(edits, testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", c), &tsbv2.Cluster{}))
 		edits = append(append(edits, goodFacts(c)...), goodAsked(c)...)
@@ -330,7 +334,7 @@ func probes() [][][]edit {
 	root := func(cluster, sum string) []edit {
 		return []edit{{store.FactKey(cluster, "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{RootsSha256: []string{sum}}}}}}
 	}
-	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), hiddenProbes(), securityProbes(), callProbes()), [][][]edit{
+	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), hiddenProbes(), securityProbes(), callProbes(), routeProbes()), [][][]edit{
 		{root("c1", "x"), root("c2", "y"), root("c1", "y")},
 		{{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}}},
 		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{

@@ -153,6 +153,7 @@ func (e *Edge) act(ctx context.Context) error {
 		})
 	}
 	e.observer.keeper.want(e.engine.Bundle())
+	e.observer.route(e.engine.Bundle())
 	if e.cfg.Installer != nil {
 		run("sign-in", func(ctx context.Context) error { return e.observer.keeper.run(ctx, e.observer.wait) })
 		run("installer", e.cfg.Installer)

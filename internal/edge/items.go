@@ -22,6 +22,9 @@ type item struct {
 	pod     *gatewayPod     // of pods of gateways
 	deploy  *deployment     // of istiod and of gateways
 	istiod  string          // address of a pod of istiod
+	labels  labelSet        // of pods
+	ready   bool            // of pods
+	rule    *rule           // of Istio objects of others
 	content map[string]string
 }
 

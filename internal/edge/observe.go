@@ -31,7 +31,7 @@ type observer struct {
 	wake    chan struct{}
 
 	namespaces, services, pods, deployments, nodes, configMaps cache.SharedIndexInformer
-	secrets                                                    []cache.SharedIndexInformer
+	secrets, rules                                             []cache.SharedIndexInformer
 	// taken says, for each informer, that everything of its first list went through seen. An informer itself is content
 	// when its store is filled; what seen keeps beside the stores may still be missing then.
 	taken []cache.InformerSynced
@@ -41,6 +41,7 @@ type observer struct {
 	signer     string // fingerprint of the root under which istiod has its certificate
 	dirty      map[string]bool
 	gateways   map[string]map[string]bool // keys of pods and Deployments that are gateways, by namespace
+	routed     map[string]map[string]bool // names of services with routes, by namespace
 	rejected   refusals
 	patience   *patience
 	keeper     *keeper
@@ -68,6 +69,9 @@ func newObserver(client dynamic.Interface, istioNamespace, version string, log *
 	for _, kind := range secretTypes {
 		o.secrets = append(o.secrets, watch(core("secrets"), apply.Scope{Fields: "type=" + kind}, secretItem))
 	}
+	for _, kind := range ruleKinds {
+		o.rules = append(o.rules, watch(kind, apply.Scope{Labels: notOurs}, ruleItem))
+	}
 	o.listen()
 	return o
 }
@@ -77,15 +81,18 @@ func (o *observer) informers() []cache.SharedIndexInformer {
 }
 
 func (o *observer) listen() {
+	handler := cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { o.seen(nil, obj) },
+		UpdateFunc: o.seen,
+		DeleteFunc: func(obj any) { o.seen(obj, nil) },
+	}
 	for _, inf := range o.informers() {
-		r, err := inf.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(obj any) { o.seen(nil, obj) },
-			UpdateFunc: o.seen,
-			DeleteFunc: func(obj any) { o.seen(obj, nil) },
-		})
-		if err == nil { // errors only after the stop
+		if r, err := inf.AddEventHandler(handler); err == nil { // errors only after the stop
 			o.taken = append(o.taken, r.HasSynced)
 		}
+	}
+	for _, inf := range o.rules { // which nobody waits for
+		_, _ = inf.AddEventHandler(handler)
 	}
 }
 
@@ -144,7 +151,7 @@ func (d *deployment) isInstalled() bool {
 
 // mark the facts of one object, and say how many.
 func (o *observer) mark(i *item) int {
-	ids := i.factIDs()
+	ids := append(i.factIDs(), o.routedIDs(i)...)
 	for _, id := range ids {
 		o.dirty[id] = true
 	}
@@ -223,6 +230,7 @@ func (o *observer) run(ctx context.Context) {
 	for _, inf := range o.informers() {
 		wg.Go(func() { inf.RunWithContext(ctx) })
 	}
+	wg.Go(func() { o.watchRules(ctx) })
 	wg.Wait()
 }
 
@@ -281,8 +289,19 @@ func (o *observer) take() map[string]*isthmusv1.Fact {
 func (o *observer) all() map[string]*isthmusv1.Fact {
 	o.mu.Lock()
 	o.dirty = map[string]bool{}
+	var routed []string
+	for ns, names := range o.routed {
+		for name := range names {
+			routed = append(routed, routedID(ns, name))
+		}
+	}
 	o.mu.Unlock()
 	out := map[string]*isthmusv1.Fact{meshID: o.mesh()}
+	for _, id := range routed {
+		if f := o.fact(id); f != nil {
+			out[id] = f
+		}
+	}
 	for _, inf := range o.informers() {
 		for _, obj := range inf.GetStore().List() {
 			i, ok := obj.(*item)
@@ -324,6 +343,8 @@ func (o *observer) fact(id string) *isthmusv1.Fact {
 		return o.patience.report(id, withClient(f, o.keeper.files(rest)))
 	case "workload":
 		return o.workload(namespace, name)
+	case "routed":
+		return o.routedFact(namespace, name)
 	}
 	return nil
 }

@@ -178,6 +178,7 @@ func (c *conversation) listen() error {
 			if b != nil {
 				e.engine.Set(b)
 				e.observer.keeper.want(b)
+				e.observer.route(b)
 			}
 		case m.GetObservedAck() != nil:
 			c.mu.Lock()

@@ -121,7 +121,7 @@ func newGatewayPod(p podTemplate, workload string) *gatewayPod {
 // stableLabels leaves out what differs from one pod to the next of the same workload.
 func stableLabels(m map[string]string) map[string]string {
 	out := maps.Clone(m)
-	for _, k := range []string{"pod-template-hash", "controller-revision-hash", "pod-template-generation", "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"} {
+	for _, k := range append([]string{"pod-template-hash", "controller-revision-hash", "pod-template-generation"}, wellknown.PodNameLabels...) {
 		delete(out, k)
 	}
 	return out
@@ -133,12 +133,16 @@ func podItem(u *unstructured.Unstructured) *item {
 	if u.GetLabels()["app"] == "istiod" && o.Status.Phase == "Running" {
 		i.istiod = o.Status.PodIP
 	}
-	if !isGateway(o.podTemplate) || o.Status.Phase == "Succeeded" || o.Status.Phase == "Failed" {
+	if o.Status.Phase == "Succeeded" || o.Status.Phase == "Failed" {
+		return i
+	}
+	i.labels, i.ready = labelSetOf(u.GetLabels()), isTrue(o.Status.Conditions, "Ready") && u.GetDeletionTimestamp() == nil
+	if !isGateway(o.podTemplate) {
 		return i
 	}
 	i.pod = newGatewayPod(o.podTemplate, workloadOf(u, o.Metadata.Labels["pod-template-hash"]))
 	i.pod.created = u.GetCreationTimestamp().UTC().Format("2006-01-02T15:04:05Z") + " " + i.Name
-	i.pod.ready = isTrue(o.Status.Conditions, "Ready") && u.GetDeletionTimestamp() == nil
+	i.pod.ready = i.ready
 	return i
 }
 

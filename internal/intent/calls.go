@@ -10,6 +10,8 @@ type Call struct {
 	Name string
 	// Global is how everybody else calls the host, if it is a global one.
 	Global *GlobalCall
+	// Versions of the host, if it is a service that has any.
+	Versions *Versions
 	// Timeout of a request; zero is none.
 	Timeout   *time.Duration
 	Retries   *Retries

@@ -26,6 +26,8 @@ type Delta struct {
 	Security map[GatewayKey]*Security
 	// Hidden by cluster and workspace.
 	Hidden map[GatewayKey]*Hidden
+	// Routes by the service that they are about.
+	Routes map[ServiceKey]*Route
 }
 
 // GatewayKey names a gateway in one cluster.
@@ -126,7 +128,7 @@ type GatewayHost struct {
 	Ports []uint32
 }
 
-// Forward sends what arrives on ports somewhere.
+// Forward sends what arrives on ports somewhere; in the mesh on any port when there are none.
 type Forward struct {
 	Ports []uint32
 	To    []Share
@@ -153,7 +155,7 @@ type Destination struct {
 // HTTPRoute is one rule: the first one that matches wins.
 type HTTPRoute struct {
 	Name string
-	// Ports on which the rule holds.
+	// Ports of a gateway on which the rule holds; none in the mesh.
 	Ports   []uint32
 	Matches []HTTPMatch
 	CORS    *CORS
@@ -165,6 +167,9 @@ type HTTPRoute struct {
 	Timeout *time.Duration
 	// NoExternal lets requests pass without asking the external authorizer of the server's Guard.
 	NoExternal bool
+	// Fault comes before the destination; nil for none.
+	Fault   *Fault
+	Mirrors []Mirror
 	// One of these.
 	To       []Share
 	Redirect *Redirect
@@ -173,6 +178,9 @@ type HTTPRoute struct {
 
 // HTTPMatch holds when everything in it does.
 type HTTPMatch struct {
+	Name string
+	// Port of the service that is called, 0 for any; the ports of a gateway are those of its routes.
+	Port      uint32
 	URI       *StringMatch
 	Method    *StringMatch
 	Scheme    *StringMatch

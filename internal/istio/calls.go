@@ -222,7 +222,11 @@ func callRule(c *intent.Call) *networking.DestinationRule {
 			changePolicy(ps, c)
 		}
 	}
-	return &networking.DestinationRule{Host: c.Host, ExportTo: []string{"."}, TrafficPolicy: policy}
+	rule := &networking.DestinationRule{Host: c.Host, ExportTo: []string{"."}, TrafficPolicy: policy}
+	if c.Versions != nil {
+		addVersions(rule, *c.Versions, c)
+	}
+	return rule
 }
 
 func changePolicy(ps *networking.TrafficPolicy_PortTrafficPolicy, c *intent.Call) {

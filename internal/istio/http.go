@@ -21,6 +21,7 @@ func httpRoute(in *intent.HTTPRoute) *networking.HTTPRoute {
 	if in.Timeout != nil {
 		out.Timeout = durationpb.New(*in.Timeout)
 	}
+	out.Fault, out.Mirrors = fault(in.Fault), mirrors(in.Mirrors)
 	switch {
 	case len(in.To) > 0:
 		for _, s := range in.To {
@@ -34,30 +35,41 @@ func httpRoute(in *intent.HTTPRoute) *networking.HTTPRoute {
 	return out
 }
 
-// httpMatches combines every match of the user with every port of the server.
+// httpMatches combines every match of the user with every port of the server. In the mesh there is no server, and a match may
+// name a port of the service.
 func httpMatches(in *intent.HTTPRoute) []*networking.HTTPMatchRequest {
 	matches := in.Matches
+	if len(in.Ports) == 0 {
+		var out []*networking.HTTPMatchRequest
+		for i := range matches {
+			out = append(out, httpMatch(&matches[i], matches[i].Port))
+		}
+		return out
+	}
 	if len(matches) == 0 {
 		matches = []intent.HTTPMatch{{}}
 	}
 	out := make([]*networking.HTTPMatchRequest, 0, len(matches)*len(in.Ports))
 	for i := range matches {
-		m := &matches[i]
 		for _, port := range in.Ports {
-			r := &networking.HTTPMatchRequest{
-				Port: port, Uri: stringMatch(m.URI), Method: stringMatch(m.Method),
-				Scheme: stringMatch(m.Scheme), Authority: stringMatch(m.Authority),
-			}
-			for name, v := range m.Headers {
-				if r.Headers == nil {
-					r.Headers = map[string]*networking.StringMatch{}
-				}
-				r.Headers[name] = stringMatch(&v)
-			}
-			out = append(out, r)
+			out = append(out, httpMatch(&matches[i], port))
 		}
 	}
 	return out
+}
+
+func httpMatch(m *intent.HTTPMatch, port uint32) *networking.HTTPMatchRequest {
+	r := &networking.HTTPMatchRequest{
+		Name: m.Name, Port: port, Uri: stringMatch(m.URI), Method: stringMatch(m.Method),
+		Scheme: stringMatch(m.Scheme), Authority: stringMatch(m.Authority),
+	}
+	for name, v := range m.Headers {
+		if r.Headers == nil {
+			r.Headers = map[string]*networking.StringMatch{}
+		}
+		r.Headers[name] = stringMatch(&v)
+	}
+	return r
 }
 
 func stringMatch(m *intent.StringMatch) *networking.StringMatch {

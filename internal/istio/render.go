@@ -16,8 +16,9 @@ type Renderer struct {
 	namespace *Object
 	clusters  map[string]*bundle
 	hosts     map[string]*host
-	// gateways, outgoing, fronts, security and hidden are the objects of those units.
+	// gateways, outgoing, fronts, security, hidden and routes are the objects of those units.
 	gateways, outgoing, fronts, security, hidden map[intent.GatewayKey][]*Object
+	routes                                       map[intent.ServiceKey][]*Object
 }
 
 // bundle is one cluster's objects while they change.
@@ -43,6 +44,7 @@ func New() *Renderer {
 		fronts:    map[intent.GatewayKey][]*Object{},
 		security:  map[intent.GatewayKey][]*Object{},
 		hidden:    map[intent.GatewayKey][]*Object{},
+		routes:    map[intent.ServiceKey][]*Object{},
 	}
 }
 
@@ -51,19 +53,22 @@ func New() *Renderer {
 func (r *Renderer) Apply(d intent.Delta) []Change {
 	pending := map[string]*patch{}
 	for _, m := range renderAll(d.Gateways, r.gatewayObjects) {
-		applyUnit(r.gateways, m.key, m.out, pending)
+		applyUnit(r.gateways, m.key, m.out, at(pending, m.key.Cluster))
 	}
 	for _, m := range renderAll(d.Outgoing, r.outgoingObjects) {
-		applyUnit(r.outgoing, m.key, m.out, pending)
+		applyUnit(r.outgoing, m.key, m.out, at(pending, m.key.Cluster))
 	}
 	for _, m := range renderAll(d.Fronts, r.frontObjects) {
-		applyUnit(r.fronts, m.key, m.out, pending)
+		applyUnit(r.fronts, m.key, m.out, at(pending, m.key.Cluster))
+	}
+	for _, m := range renderAll(d.Routes, r.routeObjects) {
+		applyUnit(r.routes, m.key, m.out, at(pending, m.key.Cluster))
 	}
 	for _, m := range renderAll(d.Security, r.securityObjects) {
-		applyUnit(r.security, m.key, m.out, pending)
+		applyUnit(r.security, m.key, m.out, at(pending, m.key.Cluster))
 	}
 	for _, m := range renderAll(d.Hidden, r.hiddenObjects) {
-		applyUnit(r.hidden, m.key, m.out, pending)
+		applyUnit(r.hidden, m.key, m.out, at(pending, m.key.Cluster))
 	}
 	for _, m := range renderAll(d.Hosts, r.hostObjects) {
 		r.applyHost(m.key, m.out, pending)
@@ -196,6 +201,11 @@ func (r *Renderer) applyCluster(name string, c *intent.Cluster, pending map[stri
 				}
 			}
 		}
+		for key, objects := range r.routes {
+			if key.Cluster == name {
+				p.replace(nil, objects)
+			}
+		}
 	}
 }
 
@@ -233,6 +243,11 @@ func (r *Renderer) hiddenObjects(e *encoder, key intent.GatewayKey, h *intent.Hi
 	return encodeAll(e, renderHidden(h), r.hidden[key])
 }
 
+// routeObjects are those of a service with versions.
+func (r *Renderer) routeObjects(e *encoder, key intent.ServiceKey, in *intent.Route) []*Object {
+	return encodeAll(e, renderRoute(in), r.routes[key])
+}
+
 // hostObjects are those of a global host.
 func (r *Renderer) hostObjects(e *encoder, name string, in *intent.Host) *host {
 	old, now := r.hosts[name], &host{intent: in, forms: map[intent.FormKey][]*Object{}}
@@ -248,14 +263,14 @@ func (r *Renderer) hostObjects(e *encoder, name string, in *intent.Host) *host {
 }
 
 // applyUnit gives a unit of a cluster other objects; none for one that is gone.
-func applyUnit(all map[intent.GatewayKey][]*Object, key intent.GatewayKey, now []*Object, pending map[string]*patch) {
+func applyUnit[K comparable](all map[K][]*Object, key K, now []*Object, p *patch) {
 	old := all[key]
 	if len(now) == 0 {
 		delete(all, key)
 	} else {
 		all[key] = now
 	}
-	at(pending, key.Cluster).replace(old, now)
+	p.replace(old, now)
 }
 
 // applyHost puts a host in the place of the one with its name; nil when it is gone.

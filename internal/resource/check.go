@@ -81,6 +81,8 @@ func checkSpec(r *Resource) []Problem {
 		c.ownService(spec.GetService(), "spec.service")
 	case *trafficv2.ServiceTrafficSetting:
 		c.ownService(spec.GetService(), "spec.service")
+	case *trafficv2.ServiceRoute:
+		c.serviceRoute(spec)
 	}
 	field, list := Attachments(r.Spec)
 	c.attachments(list, "spec."+field)

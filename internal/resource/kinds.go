@@ -115,6 +115,11 @@ var Kinds = []*Kind{
 		Spec:  func() proto.Message { return new(trafficv2.ServiceTrafficSetting) },
 	},
 	{
+		APIVersion: trafficV2, Name: "ServiceRoute", Parent: trafficV2 + "/Group", Plural: "serviceroutes", Singular: "serviceroute",
+		Short: []string{"sr", "tsr"},
+		Spec:  func() proto.Message { return new(trafficv2.ServiceRoute) },
+	},
+	{
 		APIVersion: securityV2, Name: "Group", Parent: coreV2 + "/Workspace", Plural: "securitygroups", Singular: "group",
 		Key: "group", Annotation: "securityGroup", Short: []string{"sg", "tsg", "securitygroup"},
 		Spec: func() proto.Message { return new(securityv2.Group) },

@@ -156,7 +156,7 @@ func anyValue(t *rapid.T, depth int) *structpb.Value {
 	case 1:
 		return structpb.NewBoolValue(rapid.Bool().Draw(t, "bool"))
 	case 2:
-		return structpb.NewNumberValue(rapid.OneOf(rapid.SampledFrom([]float64{0, -1, 0.5, 1e6, 1e21, 1e-7, maxExact}), rapid.Float64Range(-1e9, 1e9)).Draw(t, "number"))
+		return structpb.NewNumberValue(anyNumber(t))
 	case 3:
 		return structpb.NewStringValue(anyText(t))
 	case 4:
@@ -167,6 +167,10 @@ func anyValue(t *rapid.T, depth int) *structpb.Value {
 		list.Values = append(list.Values, anyValue(t, depth-1))
 	}
 	return structpb.NewListValue(list)
+}
+
+func anyNumber(t *rapid.T) float64 {
+	return rapid.OneOf(rapid.SampledFrom([]float64{0, -1, 0.5, 1e6, 1e21, 1e-7, maxExact}), rapid.Float64Range(-1e9, 1e9)).Draw(t, "number")
 }
 
 func anyScalar(t *rapid.T, fd protoreflect.FieldDescriptor) protoreflect.Value {
@@ -185,6 +189,8 @@ func anyScalar(t *rapid.T, fd protoreflect.FieldDescriptor) protoreflect.Value {
 		return protoreflect.ValueOfInt32(rapid.Int32().Draw(t, "int32"))
 	case protoreflect.Uint64Kind:
 		return protoreflect.ValueOfUint64(rapid.Uint64().Draw(t, "uint64"))
+	case protoreflect.DoubleKind:
+		return protoreflect.ValueOfFloat64(anyNumber(t))
 	}
 	t.Fatalf("no generator for %v", fd.Kind())
 	panic("unreachable")

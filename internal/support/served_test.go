@@ -32,6 +32,9 @@ var proofs = []proof{
 	{Kind: "User", Path: "…", Test: "internal/resource/roundtrip_test.go", Says: "TestRoundTrip", Note: "kept for people"},
 	{Kind: "WasmExtension", Path: "source", Test: habits + "AcceptWasm.txtar", Says: `"source":`, Note: "kept for people"},
 
+	{Kind: "ServiceRoute", Path: "tcpRoutes[].name", Test: habits + "RefuseServiceRoute.txtar", Says: `"one" is also in tcpRoutes[0]`, Note: "kept for people"},
+	{Kind: "ServiceRoute", Path: "tcpRoutes[].match[].name", Test: habits + "RefuseServiceRoute.txtar", Says: "spec.tcpRoutes[0].match[0].name: is required", Note: "kept for people"},
+
 	{Kind: "Authentication", Path: "oidc.grantType…", Test: "internal/istio/testdata/golden/oidc.txtar", Says: "grantType: AUTHORIZATION_CODE", Note: "the only one there is"},
 
 	{Kind: "Egress", Path: "port", Test: habits + "RefuseEgress.txtar", Says: "must be 15443, on which gateways are called within the mesh", Note: "the only one there is"},

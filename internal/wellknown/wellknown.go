@@ -33,3 +33,9 @@ const (
 	// SignInMount is where the pods of installed gateways have the secrets of clients, as Envoy reads them.
 	SignInMount = "/etc/isthmus/sign-in"
 )
+
+// RoutePrefix begins the names of the objects of a service with routes; the service's own name is the rest.
+const RoutePrefix = "route-"
+
+// PodNameLabels are labels that every pod has in its own way. The server does not hear of them.
+var PodNameLabels = []string{"statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"}

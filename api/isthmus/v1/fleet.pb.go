@@ -1022,6 +1022,7 @@ type Fact struct {
 	//	*Fact_Workload
 	//	*Fact_Secret
 	//	*Fact_Node
+	//	*Fact_Routed
 	Fact          isFact_Fact `protobuf_oneof:"fact"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1125,6 +1126,15 @@ func (x *Fact) GetNode() *Node {
 	return nil
 }
 
+func (x *Fact) GetRouted() *Routed {
+	if x != nil {
+		if x, ok := x.Fact.(*Fact_Routed); ok {
+			return x.Routed
+		}
+	}
+	return nil
+}
+
 type isFact_Fact interface {
 	isFact_Fact()
 }
@@ -1153,6 +1163,10 @@ type Fact_Node struct {
 	Node *Node `protobuf:"bytes,7,opt,name=node,proto3,oneof"` // id "node//<name>"
 }
 
+type Fact_Routed struct {
+	Routed *Routed `protobuf:"bytes,8,opt,name=routed,proto3,oneof"` // id "routed/<ns>/<name>"
+}
+
 func (*Fact_Mesh) isFact_Fact() {}
 
 func (*Fact_Namespace) isFact_Fact() {}
@@ -1164,6 +1178,8 @@ func (*Fact_Workload) isFact_Fact() {}
 func (*Fact_Secret) isFact_Fact() {}
 
 func (*Fact_Node) isFact_Fact() {}
+
+func (*Fact_Routed) isFact_Fact() {}
 
 // Mesh is what the cluster's Istio and Kubernetes say about themselves.
 type Mesh struct {
@@ -1867,6 +1883,77 @@ func (x *Node) GetReady() bool {
 	return false
 }
 
+// Routed is what a cluster has for a Service for which the bundle has routes. It is reported of no other.
+type Routed struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// pods are the different labels of the Service's ready pods, without those that are of one pod alone.
+	Pods []*Routed_Labels `protobuf:"bytes,3,rep,name=pods,proto3" json:"pods,omitempty"`
+	// rules are Istio objects of others that are about the Service, for callers in the mesh, sorted.
+	Rules         []*Routed_Rule `protobuf:"bytes,4,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Routed) Reset() {
+	*x = Routed{}
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Routed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Routed) ProtoMessage() {}
+
+func (x *Routed) ProtoReflect() protoreflect.Message {
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Routed.ProtoReflect.Descriptor instead.
+func (*Routed) Descriptor() ([]byte, []int) {
+	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Routed) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Routed) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Routed) GetPods() []*Routed_Labels {
+	if x != nil {
+		return x.Pods
+	}
+	return nil
+}
+
+func (x *Routed) GetRules() []*Routed_Rule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
 type Service_Port struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1882,7 +1969,7 @@ type Service_Port struct {
 
 func (x *Service_Port) Reset() {
 	*x = Service_Port{}
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[24]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +1981,7 @@ func (x *Service_Port) String() string {
 func (*Service_Port) ProtoMessage() {}
 
 func (x *Service_Port) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[24]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,6 +2035,110 @@ func (x *Service_Port) GetProtocol() string {
 func (x *Service_Port) GetAppProtocol() string {
 	if x != nil {
 		return x.AppProtocol
+	}
+	return ""
+}
+
+type Routed_Labels struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Labels        map[string]string      `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Routed_Labels) Reset() {
+	*x = Routed_Labels{}
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Routed_Labels) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Routed_Labels) ProtoMessage() {}
+
+func (x *Routed_Labels) ProtoReflect() protoreflect.Message {
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Routed_Labels.ProtoReflect.Descriptor instead.
+func (*Routed_Labels) Descriptor() ([]byte, []int) {
+	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{20, 0}
+}
+
+func (x *Routed_Labels) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+type Routed_Rule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Routed_Rule) Reset() {
+	*x = Routed_Rule{}
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Routed_Rule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Routed_Rule) ProtoMessage() {}
+
+func (x *Routed_Rule) ProtoReflect() protoreflect.Message {
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Routed_Rule.ProtoReflect.Descriptor instead.
+func (*Routed_Rule) Descriptor() ([]byte, []int) {
+	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{20, 1}
+}
+
+func (x *Routed_Rule) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Routed_Rule) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Routed_Rule) GetName() string {
+	if x != nil {
+		return x.Name
 	}
 	return ""
 }
@@ -2024,7 +2215,7 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\tHeartbeat\"N\n" +
 	"\x06Goaway\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12,\n" +
-	"\x12reconnect_after_ms\x18\x02 \x01(\rR\x10reconnectAfterMs\"\xb8\x02\n" +
+	"\x12reconnect_after_ms\x18\x02 \x01(\rR\x10reconnectAfterMs\"\xe6\x02\n" +
 	"\x04Fact\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12&\n" +
 	"\x04mesh\x18\x02 \x01(\v2\x10.isthmus.v1.MeshH\x00R\x04mesh\x125\n" +
@@ -2032,7 +2223,8 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\aservice\x18\x04 \x01(\v2\x13.isthmus.v1.ServiceH\x00R\aservice\x122\n" +
 	"\bworkload\x18\x05 \x01(\v2\x14.isthmus.v1.WorkloadH\x00R\bworkload\x12,\n" +
 	"\x06secret\x18\x06 \x01(\v2\x12.isthmus.v1.SecretH\x00R\x06secret\x12&\n" +
-	"\x04node\x18\a \x01(\v2\x10.isthmus.v1.NodeH\x00R\x04nodeB\x06\n" +
+	"\x04node\x18\a \x01(\v2\x10.isthmus.v1.NodeH\x00R\x04node\x12,\n" +
+	"\x06routed\x18\b \x01(\v2\x12.isthmus.v1.RoutedH\x00R\x06routedB\x06\n" +
 	"\x04fact\"\xeb\x03\n" +
 	"\x04Mesh\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\tR\brevision\x12#\n" +
@@ -2134,7 +2326,21 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\x06region\x18\x03 \x01(\tR\x06region\x12\x12\n" +
 	"\x04zone\x18\x04 \x01(\tR\x04zone\x12\x18\n" +
 	"\asubzone\x18\x05 \x01(\tR\asubzone\x12\x14\n" +
-	"\x05ready\x18\x06 \x01(\bR\x05ready2J\n" +
+	"\x05ready\x18\x06 \x01(\bR\x05ready\"\xeb\x02\n" +
+	"\x06Routed\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12-\n" +
+	"\x04pods\x18\x03 \x03(\v2\x19.isthmus.v1.Routed.LabelsR\x04pods\x12-\n" +
+	"\x05rules\x18\x04 \x03(\v2\x17.isthmus.v1.Routed.RuleR\x05rules\x1a\x82\x01\n" +
+	"\x06Labels\x12=\n" +
+	"\x06labels\x18\x01 \x03(\v2%.isthmus.v1.Routed.Labels.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aL\n" +
+	"\x04Rule\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name2J\n" +
 	"\x05Fleet\x12A\n" +
 	"\aConnect\x12\x17.isthmus.v1.EdgeMessage\x1a\x19.isthmus.v1.ServerMessage(\x010\x01B.Z,isthmus.dev/isthmus/api/isthmus/v1;isthmusv1b\x06proto3"
 
@@ -2151,7 +2357,7 @@ func file_isthmus_v1_fleet_proto_rawDescGZIP() []byte {
 }
 
 var file_isthmus_v1_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_isthmus_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_isthmus_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_isthmus_v1_fleet_proto_goTypes = []any{
 	(ObjectOutcome_Outcome)(0), // 0: isthmus.v1.ObjectOutcome.Outcome
 	(*EdgeMessage)(nil),        // 1: isthmus.v1.EdgeMessage
@@ -2174,14 +2380,18 @@ var file_isthmus_v1_fleet_proto_goTypes = []any{
 	(*Workload)(nil),           // 18: isthmus.v1.Workload
 	(*Secret)(nil),             // 19: isthmus.v1.Secret
 	(*Node)(nil),               // 20: isthmus.v1.Node
-	nil,                        // 21: isthmus.v1.Namespace.LabelsEntry
-	nil,                        // 22: isthmus.v1.Service.SelectorEntry
-	nil,                        // 23: isthmus.v1.Service.LabelsEntry
-	nil,                        // 24: isthmus.v1.Service.AnnotationsEntry
-	(*Service_Port)(nil),       // 25: isthmus.v1.Service.Port
-	nil,                        // 26: isthmus.v1.Workload.LabelsEntry
-	nil,                        // 27: isthmus.v1.Workload.PortsEntry
-	nil,                        // 28: isthmus.v1.Secret.ClientFilesEntry
+	(*Routed)(nil),             // 21: isthmus.v1.Routed
+	nil,                        // 22: isthmus.v1.Namespace.LabelsEntry
+	nil,                        // 23: isthmus.v1.Service.SelectorEntry
+	nil,                        // 24: isthmus.v1.Service.LabelsEntry
+	nil,                        // 25: isthmus.v1.Service.AnnotationsEntry
+	(*Service_Port)(nil),       // 26: isthmus.v1.Service.Port
+	nil,                        // 27: isthmus.v1.Workload.LabelsEntry
+	nil,                        // 28: isthmus.v1.Workload.PortsEntry
+	nil,                        // 29: isthmus.v1.Secret.ClientFilesEntry
+	(*Routed_Labels)(nil),      // 30: isthmus.v1.Routed.Labels
+	(*Routed_Rule)(nil),        // 31: isthmus.v1.Routed.Rule
+	nil,                        // 32: isthmus.v1.Routed.Labels.LabelsEntry
 }
 var file_isthmus_v1_fleet_proto_depIdxs = []int32{
 	5,  // 0: isthmus.v1.EdgeMessage.hello:type_name -> isthmus.v1.Hello
@@ -2207,21 +2417,25 @@ var file_isthmus_v1_fleet_proto_depIdxs = []int32{
 	18, // 20: isthmus.v1.Fact.workload:type_name -> isthmus.v1.Workload
 	19, // 21: isthmus.v1.Fact.secret:type_name -> isthmus.v1.Secret
 	20, // 22: isthmus.v1.Fact.node:type_name -> isthmus.v1.Node
-	21, // 23: isthmus.v1.Namespace.labels:type_name -> isthmus.v1.Namespace.LabelsEntry
-	22, // 24: isthmus.v1.Service.selector:type_name -> isthmus.v1.Service.SelectorEntry
-	25, // 25: isthmus.v1.Service.ports:type_name -> isthmus.v1.Service.Port
-	23, // 26: isthmus.v1.Service.labels:type_name -> isthmus.v1.Service.LabelsEntry
-	24, // 27: isthmus.v1.Service.annotations:type_name -> isthmus.v1.Service.AnnotationsEntry
-	26, // 28: isthmus.v1.Workload.labels:type_name -> isthmus.v1.Workload.LabelsEntry
-	27, // 29: isthmus.v1.Workload.ports:type_name -> isthmus.v1.Workload.PortsEntry
-	28, // 30: isthmus.v1.Secret.client_files:type_name -> isthmus.v1.Secret.ClientFilesEntry
-	1,  // 31: isthmus.v1.Fleet.Connect:input_type -> isthmus.v1.EdgeMessage
-	2,  // 32: isthmus.v1.Fleet.Connect:output_type -> isthmus.v1.ServerMessage
-	32, // [32:33] is the sub-list for method output_type
-	31, // [31:32] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	21, // 23: isthmus.v1.Fact.routed:type_name -> isthmus.v1.Routed
+	22, // 24: isthmus.v1.Namespace.labels:type_name -> isthmus.v1.Namespace.LabelsEntry
+	23, // 25: isthmus.v1.Service.selector:type_name -> isthmus.v1.Service.SelectorEntry
+	26, // 26: isthmus.v1.Service.ports:type_name -> isthmus.v1.Service.Port
+	24, // 27: isthmus.v1.Service.labels:type_name -> isthmus.v1.Service.LabelsEntry
+	25, // 28: isthmus.v1.Service.annotations:type_name -> isthmus.v1.Service.AnnotationsEntry
+	27, // 29: isthmus.v1.Workload.labels:type_name -> isthmus.v1.Workload.LabelsEntry
+	28, // 30: isthmus.v1.Workload.ports:type_name -> isthmus.v1.Workload.PortsEntry
+	29, // 31: isthmus.v1.Secret.client_files:type_name -> isthmus.v1.Secret.ClientFilesEntry
+	30, // 32: isthmus.v1.Routed.pods:type_name -> isthmus.v1.Routed.Labels
+	31, // 33: isthmus.v1.Routed.rules:type_name -> isthmus.v1.Routed.Rule
+	32, // 34: isthmus.v1.Routed.Labels.labels:type_name -> isthmus.v1.Routed.Labels.LabelsEntry
+	1,  // 35: isthmus.v1.Fleet.Connect:input_type -> isthmus.v1.EdgeMessage
+	2,  // 36: isthmus.v1.Fleet.Connect:output_type -> isthmus.v1.ServerMessage
+	36, // [36:37] is the sub-list for method output_type
+	35, // [35:36] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_isthmus_v1_fleet_proto_init() }
@@ -2248,6 +2462,7 @@ func file_isthmus_v1_fleet_proto_init() {
 		(*Fact_Workload)(nil),
 		(*Fact_Secret)(nil),
 		(*Fact_Node)(nil),
+		(*Fact_Routed)(nil),
 	}
 	file_isthmus_v1_fleet_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
@@ -2256,7 +2471,7 @@ func file_isthmus_v1_fleet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_isthmus_v1_fleet_proto_rawDesc), len(file_isthmus_v1_fleet_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

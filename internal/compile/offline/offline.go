@@ -34,6 +34,7 @@ type observedText struct {
 	Workloads  []json.RawMessage `json:"workloads"`
 	Secrets    []json.RawMessage `json:"secrets"`
 	Nodes      []json.RawMessage `json:"nodes"`
+	Routed     []json.RawMessage `json:"routed"`
 }
 
 // ParseObserved reads documents such as
@@ -45,6 +46,7 @@ type observedText struct {
 //	workloads: [{namespace: shop, name: gw, labels: {app: gw}, serviceAccount: gw, ready: 1, total: 1}]
 //	secrets: [{namespace: shop, name: cert}]
 //	nodes: [{name: n1, addresses: [192.0.2.1], ready: true}]
+//	routed: [{namespace: shop, name: cart, pods: [{labels: {app: cart, version: v1}}]}]
 //
 // A cluster that is named and has no mesh has not reported.
 func ParseObserved(name string, data []byte) ([]Observed, error) {
@@ -103,6 +105,7 @@ func parseOne(v any) (Observed, error) {
 		{"workloads", text.Workloads, workloadFact},
 		{"secrets", text.Secrets, secretFact},
 		{"nodes", text.Nodes, nodeFact},
+		{"routed", text.Routed, routedFact},
 	}
 	for _, l := range lists {
 		for i, item := range l.items {
@@ -144,6 +147,11 @@ func secretFact(b []byte) (*isthmusv1.Fact, error) {
 func nodeFact(b []byte) (*isthmusv1.Fact, error) {
 	m, err := decodeFact(b, new(isthmusv1.Node))
 	return &isthmusv1.Fact{Id: "node//" + m.GetName(), Fact: &isthmusv1.Fact_Node{Node: m}}, err
+}
+
+func routedFact(b []byte) (*isthmusv1.Fact, error) {
+	m, err := decodeFact(b, new(isthmusv1.Routed))
+	return &isthmusv1.Fact{Id: "routed/" + m.GetNamespace() + "/" + m.GetName(), Fact: &isthmusv1.Fact_Routed{Routed: m}}, err
 }
 
 // Input is what a snapshot is made from.
