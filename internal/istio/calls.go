@@ -203,9 +203,8 @@ func retryPolicy(r *intent.Retries) *structpb.Struct {
 
 // othersRule says what holds for those of a namespace whose rule another one would hide, although it is not for them.
 func othersRule(c *intent.Call) *networking.DestinationRule {
-	return &networking.DestinationRule{
-		Host: c.Host, ExportTo: []string{"."}, TrafficPolicy: policyOf(c.Host, c.Global.Ports, c.Global.Failover, c.Global.Spread),
-	}
+	own := intent.Call{Host: c.Host, Global: c.Global, Versions: c.Versions}
+	return callRule(&own)
 }
 
 // callRule says of one host what cannot be said of all in one place. It hides the rule of everybody else from the namespace, and

@@ -48,7 +48,7 @@ func renderOutgoing(o *intent.Outgoing) []config {
 			rule.WorkloadSelector = workloads(o.Selector)
 		}
 		each("DestinationRule", name+"-"+c.Name, rule, waveDestinationRule)
-		if c.Alone && c.Global != nil {
+		if c.Alone && (c.Global != nil || c.Versions != nil) {
 			each("DestinationRule", name+"-"+c.Name+"-others", othersRule(c), waveDestinationRule)
 		}
 	}
