@@ -20,6 +20,7 @@ type item struct {
 
 	fact    *isthmusv1.Fact // of objects that are a fact each
 	pod     *gatewayPod     // of pods of gateways
+	app     *appPod         // of other pods
 	deploy  *deployment     // of istiod and of gateways
 	istiod  string          // address of a pod of istiod
 	labels  labelSet        // of pods

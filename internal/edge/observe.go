@@ -64,6 +64,9 @@ func newObserver(client dynamic.Interface, istioNamespace, version string, log *
 	o.pods = watch(core("pods"), apply.Scope{}, podItem)
 	o.nodes = watch(core("nodes"), apply.Scope{}, nodeItem)
 	o.configMaps = watch(core("configmaps"), apply.Scope{Namespace: istioNamespace}, configMapItem)
+	for _, inf := range []cache.SharedIndexInformer{o.services, o.pods} {
+		_ = inf.AddIndexers(cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}) // errors only after the start
+	}
 	o.deployments = watch(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, apply.Scope{}, deploymentItem)
 	o.keeper = newKeeper(client, log, o.installed, func(secret string) { o.lookAgain("secret/" + secret) })
 	for _, kind := range secretTypes {
@@ -156,6 +159,12 @@ func (o *observer) mark(i *item) int {
 		o.dirty[id] = true
 	}
 	n := len(ids)
+	if i != nil && i.app != nil {
+		for _, id := range o.backings(i) {
+			o.dirty[id] = true
+			n++
+		}
+	}
 	if i.describesMesh(o.istio) {
 		o.dirty[meshID] = true
 		n++
@@ -173,6 +182,8 @@ func (i *item) factIDs() []string {
 	case i == nil:
 	case i.fact.GetSecret() != nil && strings.HasSuffix(i.Name, caSuffix):
 		return []string{i.fact.GetId(), strings.TrimSuffix(i.fact.GetId(), caSuffix)}
+	case i.fact.GetService() != nil:
+		return []string{i.fact.GetId(), backingID(i.Namespace, i.Name)}
 	case i.fact != nil:
 		return []string{i.fact.GetId()}
 	case i.pod != nil:
@@ -195,25 +206,16 @@ func (i *item) gatewayKey() (namespace, key string) {
 	return "", ""
 }
 
-// gateway notes a gateway of a namespace. Where the first comes or the last goes, the services' labels do as well.
+// gateway notes a gateway of a namespace.
 func (o *observer) gateway(namespace, key string, gone bool) {
-	had := len(o.gateways[namespace]) > 0
 	if gone {
 		delete(o.gateways[namespace], key)
-	} else {
-		if o.gateways[namespace] == nil {
-			o.gateways[namespace] = map[string]bool{}
-		}
-		o.gateways[namespace][key] = true
-	}
-	if had == (len(o.gateways[namespace]) > 0) {
 		return
 	}
-	for _, k := range o.services.GetStore().ListKeys() {
-		if strings.HasPrefix(k, namespace+"/") {
-			o.dirty["service/"+k] = true
-		}
+	if o.gateways[namespace] == nil {
+		o.gateways[namespace] = map[string]bool{}
 	}
+	o.gateways[namespace][key] = true
 }
 
 // lookAgain at a fact that may have changed without an event.
@@ -337,7 +339,9 @@ func (o *observer) fact(id string) *isthmusv1.Fact {
 	case "node":
 		return factOf(o.nodes, name)
 	case "service":
-		return o.service(namespace, factOf(o.services, rest))
+		return factOf(o.services, rest)
+	case "backing":
+		return o.backing(namespace, name)
 	case "secret":
 		f := secretFact(o.secret(rest), o.secret(rest+caSuffix))
 		return o.patience.report(id, withClient(f, o.keeper.files(rest)))
@@ -366,26 +370,6 @@ func (o *observer) secret(key string) *item {
 		}
 	}
 	return nil
-}
-
-// service keeps a Service's labels in full only beside gateways.
-func (o *observer) service(namespace string, f *isthmusv1.Fact) *isthmusv1.Fact {
-	if f == nil {
-		return nil
-	}
-	o.mu.Lock()
-	full := len(o.gateways[namespace]) > 0
-	o.mu.Unlock()
-	labels := f.GetService().GetLabels()
-	if full || len(labels) == 0 {
-		return f
-	}
-	s := f.GetService()
-	return &isthmusv1.Fact{Id: f.GetId(), Fact: &isthmusv1.Fact_Service{Service: &isthmusv1.Service{
-		Namespace: s.GetNamespace(), Name: s.GetName(), Type: s.GetType(), ClusterIp: s.GetClusterIp(), Selector: s.GetSelector(),
-		Ports: s.GetPorts(), ExternalAddresses: s.GetExternalAddresses(), Labels: meaningful(labels), Annotations: s.GetAnnotations(),
-		ExternalName: s.GetExternalName(), ExternalTrafficPolicy: s.GetExternalTrafficPolicy(),
-	}}}
 }
 
 func (o *observer) workload(namespace, name string) *isthmusv1.Fact {

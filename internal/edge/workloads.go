@@ -138,6 +138,9 @@ func podItem(u *unstructured.Unstructured) *item {
 	}
 	i.labels, i.ready = labelSetOf(u.GetLabels()), isTrue(o.Status.Conditions, "Ready") && u.GetDeletionTimestamp() == nil
 	if !isGateway(o.podTemplate) {
+		if i.ready && len(o.Metadata.Labels) > 0 {
+			i.app = newAppPod(o.podTemplate)
+		}
 		return i
 	}
 	i.pod = newGatewayPod(o.podTemplate, workloadOf(u, o.Metadata.Labels["pod-template-hash"]))

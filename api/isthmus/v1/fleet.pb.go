@@ -1023,6 +1023,7 @@ type Fact struct {
 	//	*Fact_Secret
 	//	*Fact_Node
 	//	*Fact_Routed
+	//	*Fact_Backing
 	Fact          isFact_Fact `protobuf_oneof:"fact"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1135,6 +1136,15 @@ func (x *Fact) GetRouted() *Routed {
 	return nil
 }
 
+func (x *Fact) GetBacking() *Backing {
+	if x != nil {
+		if x, ok := x.Fact.(*Fact_Backing); ok {
+			return x.Backing
+		}
+	}
+	return nil
+}
+
 type isFact_Fact interface {
 	isFact_Fact()
 }
@@ -1167,6 +1177,10 @@ type Fact_Routed struct {
 	Routed *Routed `protobuf:"bytes,8,opt,name=routed,proto3,oneof"` // id "routed/<ns>/<name>"
 }
 
+type Fact_Backing struct {
+	Backing *Backing `protobuf:"bytes,9,opt,name=backing,proto3,oneof"` // id "backing/<ns>/<name of the Service>"
+}
+
 func (*Fact_Mesh) isFact_Fact() {}
 
 func (*Fact_Namespace) isFact_Fact() {}
@@ -1180,6 +1194,8 @@ func (*Fact_Secret) isFact_Fact() {}
 func (*Fact_Node) isFact_Fact() {}
 
 func (*Fact_Routed) isFact_Fact() {}
+
+func (*Fact_Backing) isFact_Fact() {}
 
 // Mesh is what the cluster's Istio and Kubernetes say about themselves.
 type Mesh struct {
@@ -1410,10 +1426,9 @@ type Service struct {
 	Ports     []*Service_Port        `protobuf:"bytes,6,rep,name=ports,proto3" json:"ports,omitempty"`
 	// external_addresses are those of status.loadBalancer, or of the annotation
 	// xcp.tetrate.io/cluster-external-addresses, sorted.
-	ExternalAddresses []string `protobuf:"bytes,7,rep,name=external_addresses,json=externalAddresses,proto3" json:"external_addresses,omitempty"`
-	// labels and annotations that mean something to the compiler: failover.tetrate.io/*, topology.istio.io/*, and
-	// labels in full for services in namespaces with a gateway.
-	Labels       map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	ExternalAddresses []string          `protobuf:"bytes,7,rep,name=external_addresses,json=externalAddresses,proto3" json:"external_addresses,omitempty"`
+	Labels            map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// annotations that mean something to the compiler, such as failover.tetrate.io/*.
 	Annotations  map[string]string `protobuf:"bytes,9,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	ExternalName string            `protobuf:"bytes,10,opt,name=external_name,json=externalName,proto3" json:"external_name,omitempty"`
 	// external_traffic_policy is Cluster or Local, of a Service that is called from outside: with Cluster its pods see
@@ -1673,6 +1688,86 @@ func (x *Workload) GetMounts() []string {
 	return nil
 }
 
+// Backing is what stands behind a Service: the ready pods that it selects and that are no gateways. There is none without such a pod.
+type Backing struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// mesh: some of the pods have a sidecar.
+	Mesh bool `protobuf:"varint,3,opt,name=mesh,proto3" json:"mesh,omitempty"`
+	// plain: some have none.
+	Plain bool `protobuf:"varint,4,opt,name=plain,proto3" json:"plain,omitempty"`
+	// service_accounts of the pods with a sidecar, sorted.
+	ServiceAccounts []string `protobuf:"bytes,5,rep,name=service_accounts,json=serviceAccounts,proto3" json:"service_accounts,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Backing) Reset() {
+	*x = Backing{}
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backing) ProtoMessage() {}
+
+func (x *Backing) ProtoReflect() protoreflect.Message {
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backing.ProtoReflect.Descriptor instead.
+func (*Backing) Descriptor() ([]byte, []int) {
+	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Backing) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Backing) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Backing) GetMesh() bool {
+	if x != nil {
+		return x.Mesh
+	}
+	return false
+}
+
+func (x *Backing) GetPlain() bool {
+	if x != nil {
+		return x.Plain
+	}
+	return false
+}
+
+func (x *Backing) GetServiceAccounts() []string {
+	if x != nil {
+		return x.ServiceAccounts
+	}
+	return nil
+}
+
 // Secret says whether a gateway could serve with a Secret; its content never leaves the cluster.
 type Secret struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1701,7 +1796,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[18]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +1808,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[18]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +1821,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{18}
+	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Secret) GetNamespace() string {
@@ -1813,7 +1908,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[19]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +1920,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[19]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +1933,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{19}
+	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Node) GetName() string {
@@ -1898,7 +1993,7 @@ type Routed struct {
 
 func (x *Routed) Reset() {
 	*x = Routed{}
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[20]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2005,7 @@ func (x *Routed) String() string {
 func (*Routed) ProtoMessage() {}
 
 func (x *Routed) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[20]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2018,7 @@ func (x *Routed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routed.ProtoReflect.Descriptor instead.
 func (*Routed) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{20}
+	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Routed) GetNamespace() string {
@@ -1969,7 +2064,7 @@ type Service_Port struct {
 
 func (x *Service_Port) Reset() {
 	*x = Service_Port{}
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[25]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2076,7 @@ func (x *Service_Port) String() string {
 func (*Service_Port) ProtoMessage() {}
 
 func (x *Service_Port) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[25]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2143,7 @@ type Routed_Labels struct {
 
 func (x *Routed_Labels) Reset() {
 	*x = Routed_Labels{}
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[29]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2155,7 @@ func (x *Routed_Labels) String() string {
 func (*Routed_Labels) ProtoMessage() {}
 
 func (x *Routed_Labels) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[29]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2168,7 @@ func (x *Routed_Labels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routed_Labels.ProtoReflect.Descriptor instead.
 func (*Routed_Labels) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{20, 0}
+	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{21, 0}
 }
 
 func (x *Routed_Labels) GetLabels() map[string]string {
@@ -2094,7 +2189,7 @@ type Routed_Rule struct {
 
 func (x *Routed_Rule) Reset() {
 	*x = Routed_Rule{}
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[30]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2106,7 +2201,7 @@ func (x *Routed_Rule) String() string {
 func (*Routed_Rule) ProtoMessage() {}
 
 func (x *Routed_Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_fleet_proto_msgTypes[30]
+	mi := &file_isthmus_v1_fleet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +2214,7 @@ func (x *Routed_Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Routed_Rule.ProtoReflect.Descriptor instead.
 func (*Routed_Rule) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{20, 1}
+	return file_isthmus_v1_fleet_proto_rawDescGZIP(), []int{21, 1}
 }
 
 func (x *Routed_Rule) GetKind() string {
@@ -2215,7 +2310,7 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\tHeartbeat\"N\n" +
 	"\x06Goaway\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12,\n" +
-	"\x12reconnect_after_ms\x18\x02 \x01(\rR\x10reconnectAfterMs\"\xe6\x02\n" +
+	"\x12reconnect_after_ms\x18\x02 \x01(\rR\x10reconnectAfterMs\"\x97\x03\n" +
 	"\x04Fact\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12&\n" +
 	"\x04mesh\x18\x02 \x01(\v2\x10.isthmus.v1.MeshH\x00R\x04mesh\x125\n" +
@@ -2224,7 +2319,8 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\bworkload\x18\x05 \x01(\v2\x14.isthmus.v1.WorkloadH\x00R\bworkload\x12,\n" +
 	"\x06secret\x18\x06 \x01(\v2\x12.isthmus.v1.SecretH\x00R\x06secret\x12&\n" +
 	"\x04node\x18\a \x01(\v2\x10.isthmus.v1.NodeH\x00R\x04node\x12,\n" +
-	"\x06routed\x18\b \x01(\v2\x12.isthmus.v1.RoutedH\x00R\x06routedB\x06\n" +
+	"\x06routed\x18\b \x01(\v2\x12.isthmus.v1.RoutedH\x00R\x06routed\x12/\n" +
+	"\abacking\x18\t \x01(\v2\x13.isthmus.v1.BackingH\x00R\abackingB\x06\n" +
 	"\x04fact\"\xeb\x03\n" +
 	"\x04Mesh\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\tR\brevision\x12#\n" +
@@ -2303,7 +2399,13 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"PortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01B\x14\n" +
-	"\x12_forwarded_clients\"\x80\x03\n" +
+	"\x12_forwarded_clients\"\x90\x01\n" +
+	"\aBacking\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04mesh\x18\x03 \x01(\bR\x04mesh\x12\x14\n" +
+	"\x05plain\x18\x04 \x01(\bR\x05plain\x12)\n" +
+	"\x10service_accounts\x18\x05 \x03(\tR\x0fserviceAccounts\"\x80\x03\n" +
 	"\x06Secret\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -2357,7 +2459,7 @@ func file_isthmus_v1_fleet_proto_rawDescGZIP() []byte {
 }
 
 var file_isthmus_v1_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_isthmus_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_isthmus_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_isthmus_v1_fleet_proto_goTypes = []any{
 	(ObjectOutcome_Outcome)(0), // 0: isthmus.v1.ObjectOutcome.Outcome
 	(*EdgeMessage)(nil),        // 1: isthmus.v1.EdgeMessage
@@ -2378,20 +2480,21 @@ var file_isthmus_v1_fleet_proto_goTypes = []any{
 	(*Namespace)(nil),          // 16: isthmus.v1.Namespace
 	(*Service)(nil),            // 17: isthmus.v1.Service
 	(*Workload)(nil),           // 18: isthmus.v1.Workload
-	(*Secret)(nil),             // 19: isthmus.v1.Secret
-	(*Node)(nil),               // 20: isthmus.v1.Node
-	(*Routed)(nil),             // 21: isthmus.v1.Routed
-	nil,                        // 22: isthmus.v1.Namespace.LabelsEntry
-	nil,                        // 23: isthmus.v1.Service.SelectorEntry
-	nil,                        // 24: isthmus.v1.Service.LabelsEntry
-	nil,                        // 25: isthmus.v1.Service.AnnotationsEntry
-	(*Service_Port)(nil),       // 26: isthmus.v1.Service.Port
-	nil,                        // 27: isthmus.v1.Workload.LabelsEntry
-	nil,                        // 28: isthmus.v1.Workload.PortsEntry
-	nil,                        // 29: isthmus.v1.Secret.ClientFilesEntry
-	(*Routed_Labels)(nil),      // 30: isthmus.v1.Routed.Labels
-	(*Routed_Rule)(nil),        // 31: isthmus.v1.Routed.Rule
-	nil,                        // 32: isthmus.v1.Routed.Labels.LabelsEntry
+	(*Backing)(nil),            // 19: isthmus.v1.Backing
+	(*Secret)(nil),             // 20: isthmus.v1.Secret
+	(*Node)(nil),               // 21: isthmus.v1.Node
+	(*Routed)(nil),             // 22: isthmus.v1.Routed
+	nil,                        // 23: isthmus.v1.Namespace.LabelsEntry
+	nil,                        // 24: isthmus.v1.Service.SelectorEntry
+	nil,                        // 25: isthmus.v1.Service.LabelsEntry
+	nil,                        // 26: isthmus.v1.Service.AnnotationsEntry
+	(*Service_Port)(nil),       // 27: isthmus.v1.Service.Port
+	nil,                        // 28: isthmus.v1.Workload.LabelsEntry
+	nil,                        // 29: isthmus.v1.Workload.PortsEntry
+	nil,                        // 30: isthmus.v1.Secret.ClientFilesEntry
+	(*Routed_Labels)(nil),      // 31: isthmus.v1.Routed.Labels
+	(*Routed_Rule)(nil),        // 32: isthmus.v1.Routed.Rule
+	nil,                        // 33: isthmus.v1.Routed.Labels.LabelsEntry
 }
 var file_isthmus_v1_fleet_proto_depIdxs = []int32{
 	5,  // 0: isthmus.v1.EdgeMessage.hello:type_name -> isthmus.v1.Hello
@@ -2415,27 +2518,28 @@ var file_isthmus_v1_fleet_proto_depIdxs = []int32{
 	16, // 18: isthmus.v1.Fact.namespace:type_name -> isthmus.v1.Namespace
 	17, // 19: isthmus.v1.Fact.service:type_name -> isthmus.v1.Service
 	18, // 20: isthmus.v1.Fact.workload:type_name -> isthmus.v1.Workload
-	19, // 21: isthmus.v1.Fact.secret:type_name -> isthmus.v1.Secret
-	20, // 22: isthmus.v1.Fact.node:type_name -> isthmus.v1.Node
-	21, // 23: isthmus.v1.Fact.routed:type_name -> isthmus.v1.Routed
-	22, // 24: isthmus.v1.Namespace.labels:type_name -> isthmus.v1.Namespace.LabelsEntry
-	23, // 25: isthmus.v1.Service.selector:type_name -> isthmus.v1.Service.SelectorEntry
-	26, // 26: isthmus.v1.Service.ports:type_name -> isthmus.v1.Service.Port
-	24, // 27: isthmus.v1.Service.labels:type_name -> isthmus.v1.Service.LabelsEntry
-	25, // 28: isthmus.v1.Service.annotations:type_name -> isthmus.v1.Service.AnnotationsEntry
-	27, // 29: isthmus.v1.Workload.labels:type_name -> isthmus.v1.Workload.LabelsEntry
-	28, // 30: isthmus.v1.Workload.ports:type_name -> isthmus.v1.Workload.PortsEntry
-	29, // 31: isthmus.v1.Secret.client_files:type_name -> isthmus.v1.Secret.ClientFilesEntry
-	30, // 32: isthmus.v1.Routed.pods:type_name -> isthmus.v1.Routed.Labels
-	31, // 33: isthmus.v1.Routed.rules:type_name -> isthmus.v1.Routed.Rule
-	32, // 34: isthmus.v1.Routed.Labels.labels:type_name -> isthmus.v1.Routed.Labels.LabelsEntry
-	1,  // 35: isthmus.v1.Fleet.Connect:input_type -> isthmus.v1.EdgeMessage
-	2,  // 36: isthmus.v1.Fleet.Connect:output_type -> isthmus.v1.ServerMessage
-	36, // [36:37] is the sub-list for method output_type
-	35, // [35:36] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	20, // 21: isthmus.v1.Fact.secret:type_name -> isthmus.v1.Secret
+	21, // 22: isthmus.v1.Fact.node:type_name -> isthmus.v1.Node
+	22, // 23: isthmus.v1.Fact.routed:type_name -> isthmus.v1.Routed
+	19, // 24: isthmus.v1.Fact.backing:type_name -> isthmus.v1.Backing
+	23, // 25: isthmus.v1.Namespace.labels:type_name -> isthmus.v1.Namespace.LabelsEntry
+	24, // 26: isthmus.v1.Service.selector:type_name -> isthmus.v1.Service.SelectorEntry
+	27, // 27: isthmus.v1.Service.ports:type_name -> isthmus.v1.Service.Port
+	25, // 28: isthmus.v1.Service.labels:type_name -> isthmus.v1.Service.LabelsEntry
+	26, // 29: isthmus.v1.Service.annotations:type_name -> isthmus.v1.Service.AnnotationsEntry
+	28, // 30: isthmus.v1.Workload.labels:type_name -> isthmus.v1.Workload.LabelsEntry
+	29, // 31: isthmus.v1.Workload.ports:type_name -> isthmus.v1.Workload.PortsEntry
+	30, // 32: isthmus.v1.Secret.client_files:type_name -> isthmus.v1.Secret.ClientFilesEntry
+	31, // 33: isthmus.v1.Routed.pods:type_name -> isthmus.v1.Routed.Labels
+	32, // 34: isthmus.v1.Routed.rules:type_name -> isthmus.v1.Routed.Rule
+	33, // 35: isthmus.v1.Routed.Labels.labels:type_name -> isthmus.v1.Routed.Labels.LabelsEntry
+	1,  // 36: isthmus.v1.Fleet.Connect:input_type -> isthmus.v1.EdgeMessage
+	2,  // 37: isthmus.v1.Fleet.Connect:output_type -> isthmus.v1.ServerMessage
+	37, // [37:38] is the sub-list for method output_type
+	36, // [36:37] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_isthmus_v1_fleet_proto_init() }
@@ -2463,6 +2567,7 @@ func file_isthmus_v1_fleet_proto_init() {
 		(*Fact_Secret)(nil),
 		(*Fact_Node)(nil),
 		(*Fact_Routed)(nil),
+		(*Fact_Backing)(nil),
 	}
 	file_isthmus_v1_fleet_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
@@ -2471,7 +2576,7 @@ func file_isthmus_v1_fleet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_isthmus_v1_fleet_proto_rawDesc), len(file_isthmus_v1_fleet_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

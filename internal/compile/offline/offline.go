@@ -32,6 +32,7 @@ type observedText struct {
 	Namespaces []json.RawMessage `json:"namespaces"`
 	Services   []json.RawMessage `json:"services"`
 	Workloads  []json.RawMessage `json:"workloads"`
+	Backings   []json.RawMessage `json:"backings"`
 	Secrets    []json.RawMessage `json:"secrets"`
 	Nodes      []json.RawMessage `json:"nodes"`
 	Routed     []json.RawMessage `json:"routed"`
@@ -44,6 +45,7 @@ type observedText struct {
 //	namespaces: [{name: shop}]
 //	services: [{namespace: shop, name: cart, ports: [{number: 80}]}]
 //	workloads: [{namespace: shop, name: gw, labels: {app: gw}, serviceAccount: gw, ready: 1, total: 1}]
+//	backings: [{namespace: shop, name: cart, mesh: true, serviceAccounts: [cart]}]
 //	secrets: [{namespace: shop, name: cert}]
 //	nodes: [{name: n1, addresses: [192.0.2.1], ready: true}]
 //	routed: [{namespace: shop, name: cart, pods: [{labels: {app: cart, version: v1}}]}]
@@ -103,6 +105,7 @@ func parseOne(v any) (Observed, error) {
 		{"namespaces", text.Namespaces, namespaceFact},
 		{"services", text.Services, serviceFact},
 		{"workloads", text.Workloads, workloadFact},
+		{"backings", text.Backings, backingFact},
 		{"secrets", text.Secrets, secretFact},
 		{"nodes", text.Nodes, nodeFact},
 		{"routed", text.Routed, routedFact},
@@ -137,6 +140,11 @@ func serviceFact(b []byte) (*isthmusv1.Fact, error) {
 func workloadFact(b []byte) (*isthmusv1.Fact, error) {
 	m, err := decodeFact(b, new(isthmusv1.Workload))
 	return &isthmusv1.Fact{Id: "workload/" + m.GetNamespace() + "/" + m.GetName(), Fact: &isthmusv1.Fact_Workload{Workload: m}}, err
+}
+
+func backingFact(b []byte) (*isthmusv1.Fact, error) {
+	m, err := decodeFact(b, new(isthmusv1.Backing))
+	return &isthmusv1.Fact{Id: "backing/" + m.GetNamespace() + "/" + m.GetName(), Fact: &isthmusv1.Fact_Backing{Backing: m}}, err
 }
 
 func secretFact(b []byte) (*isthmusv1.Fact, error) {
