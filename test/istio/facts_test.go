@@ -14,6 +14,7 @@ type facts struct {
 	Namespaces []namespaceFact `json:"namespaces"`
 	Services   []serviceFact   `json:"services"`
 	Workloads  []workloadFact  `json:"workloads"`
+	Backings   []backingFact   `json:"backings"`
 	Secrets    []secretFact    `json:"secrets"`
 	Nodes      []nodeFact      `json:"nodes"`
 	Routed     []any           `json:"routed"` // what others wrote is not in the golden
@@ -79,6 +80,24 @@ type workloadFact struct {
 	ForwardedClients *bool    `json:"forwardedClients"`
 	Mounts           []string `json:"mounts"`
 	Rejected         []string `json:"rejected"`
+}
+
+type backingFact struct {
+	Namespace       string   `json:"namespace"`
+	Name            string   `json:"name"`
+	Mesh            bool     `json:"mesh"`
+	Plain           bool     `json:"plain"`
+	ServiceAccounts []string `json:"serviceAccounts"`
+}
+
+// backing is what was seen behind a service, nil when that was nothing.
+func (f *facts) backing(s serviceFact) *backingFact {
+	for i, b := range f.Backings {
+		if b.Namespace == s.Namespace && b.Name == s.Name {
+			return &f.Backings[i]
+		}
+	}
+	return nil
 }
 
 type secretFact struct {

@@ -76,7 +76,7 @@ func reconstruct(t *testing.T, c *observedCluster) *kubernetes {
 	for i, s := range c.facts.Services {
 		k.services = append(k.services, service(s))
 		if len(s.Selector) > 0 && !slices.ContainsFunc(k.pods, func(p *corev1.Pod) bool { return selects(s, p) }) {
-			k.pods = append(k.pods, applicationPod(s, i))
+			k.pods = append(k.pods, applicationPod(c.facts, s, i))
 		}
 	}
 	for _, s := range c.facts.Services {
@@ -163,14 +163,19 @@ func gatewayPod(w workloadFact, i int) *corev1.Pod {
 // applicationPrefix begins the names of pods of applications.
 const applicationPrefix = "behind-"
 
-func applicationPod(s serviceFact, i int) *corev1.Pod {
+// applicationPod is ready, unless pods were seen behind other services only; where they were seen to have a sidecar it has one.
+func applicationPod(f facts, s serviceFact, i int) *corev1.Pod {
 	ports := map[string]int32{}
 	for _, p := range s.Ports {
 		if target := intstr.Parse(p.TargetPort); target.Type == intstr.String {
 			ports[target.StrVal] = p.Number
 		}
 	}
-	return pod(s.Namespace, applicationPrefix+s.Name, "default", fmt.Sprintf("10.244.1.%d", i+1), s.Selector, ports, true)
+	account, podLabels, b := "default", maps.Clone(s.Selector), f.backing(s)
+	if b != nil && b.Mesh {
+		account, podLabels["security.istio.io/tlsMode"] = b.ServiceAccounts[0], "istio"
+	}
+	return pod(s.Namespace, applicationPrefix+s.Name, account, fmt.Sprintf("10.244.1.%d", i+1), podLabels, ports, b != nil || len(f.Backings) == 0)
 }
 
 func pod(namespace, name, account, ip string, labels map[string]string, ports map[string]int32, ready bool) *corev1.Pod {

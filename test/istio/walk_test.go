@@ -38,7 +38,9 @@ type step struct {
 	SNI string `json:"sni"`
 	// Certificate is what the client shows: "client" one of the authority that gateways trust, "stranger" one of another,
 	// "mesh" the identity of a sidecar, and "<trust domain>/ns/<namespace>/sa/<account>" another one of the mesh.
-	Certificate string            `json:"certificate"`
+	Certificate string `json:"certificate"`
+	// ALPN is what the client says that it speaks in TLS, such as "istio"; nothing when it is empty.
+	ALPN        string            `json:"alpn"`
 	Headers     map[string]string `json:"headers"`
 	// Times is how often it is sent; each time the outcome has to be the same. 0 means once.
 	Times int `json:"times"`
@@ -147,6 +149,9 @@ func call(t *testing.T, s step, u *url.URL, address string) outcome {
 	config := &tls.Config{ServerName: s.SNI, InsecureSkipVerify: true} // whose certificate it is, is not what is asked here
 	if config.ServerName == "" {
 		config.ServerName = u.Hostname()
+	}
+	if s.ALPN != "" {
+		config.NextProtos = []string{s.ALPN}
 	}
 	if s.Certificate != "" {
 		config.Certificates = []tls.Certificate{clientCertificate(t, s.Certificate)}
@@ -301,7 +306,13 @@ func destination(t *testing.T, sent configuration, name string) (addresses []str
 		}
 	}
 	if m, ok := sent[v3.ClusterType][name]; ok {
-		if socket := m.(*cluster.Cluster).GetTransportSocket(); socket != nil {
+		socket := m.(*cluster.Cluster).GetTransportSocket()
+		for _, match := range m.(*cluster.Cluster).GetTransportSocketMatches() { // for endpoints that speak mutual TLS, or not
+			if match.GetTransportSocket().GetName() == "envoy.transport_sockets.tls" {
+				socket = match.GetTransportSocket()
+			}
+		}
+		if socket != nil {
 			var upstream tlsv3.UpstreamTlsContext
 			if err := socket.GetTypedConfig().UnmarshalTo(&upstream); err != nil {
 				t.Fatal(err)

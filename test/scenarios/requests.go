@@ -59,6 +59,7 @@ type TLS struct {
 	Insecure  bool
 	Min, Max  string
 	Ciphers   []string
+	ALPN      []string `yaml:"alpn"`
 }
 
 // Want is what an answer has to be. A number alone is a status.

@@ -291,7 +291,7 @@ func (r *runner) prepare(ctx context.Context, c Call) (req call.Request, where s
 		Method: method, URL: strings.TrimSpace(target), Headers: c.Headers, Body: c.Body, HTTP: c.HTTP,
 		Session: c.Session, Follow: c.Follow, CookiesOf: c.CookiesOf, CookiesAs: c.CookiesAs,
 		Repeat: c.Repeat, Parallel: c.Parallel, Every: c.Every, Timeout: c.Timeout,
-		TLS: call.TLS{SNI: c.TLS.SNI, Insecure: c.TLS.Insecure, Min: c.TLS.Min, Max: c.TLS.Max, Ciphers: c.TLS.Ciphers},
+		TLS: call.TLS{SNI: c.TLS.SNI, Insecure: c.TLS.Insecure, Min: c.TLS.Min, Max: c.TLS.Max, Ciphers: c.TLS.Ciphers, ALPN: c.TLS.ALPN},
 	}
 	where = c.From
 	if where == "" {

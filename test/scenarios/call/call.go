@@ -57,6 +57,7 @@ type TLS struct {
 	Min         string   `json:"min,omitempty"`
 	Max         string   `json:"max,omitempty"`
 	Ciphers     []string `json:"ciphers,omitempty"`
+	ALPN        []string `json:"alpn,omitempty"` // what the client says that it speaks inside
 }
 
 // Result is what became of a Request.
@@ -303,7 +304,7 @@ func (a *Answer) handshake(s tls.ConnectionState) {
 func (t TLS) config(host string) (*tls.Config, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(t.Authority))
-	c := &tls.Config{ServerName: host, InsecureSkipVerify: true} //nolint:gosec // VerifyConnection does it
+	c := &tls.Config{ServerName: host, InsecureSkipVerify: true, NextProtos: t.ALPN} //nolint:gosec // VerifyConnection does it
 	switch t.SNI {
 	case "":
 	case "none":
