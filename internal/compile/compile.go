@@ -32,6 +32,9 @@ func New() *Compiler {
 		securityLayer(),
 		hiddenLayer(),
 		securedLayer(),
+		eastWestLayer(),
+		doorLayer(),
+		sharedLayer(),
 	})}
 }
 
@@ -61,6 +64,8 @@ func (c *Compiler) Run(s *store.Snapshot, changed []store.Key) *Result {
 			Security: map[intent.GatewayKey]*intent.Security{},
 			Hidden:   map[intent.GatewayKey]*intent.Hidden{},
 			Routes:   map[intent.ServiceKey]*intent.Route{},
+			EastWest: map[intent.GatewayKey]*intent.EastWest{},
+			Shared:   map[intent.GatewayKey]*intent.Shared{},
 		},
 		Conditions: make(map[resource.FQN][]resource.Condition, len(said)),
 	}
@@ -116,6 +121,12 @@ func (c *Compiler) collect(key string, d *intent.Delta) {
 		cluster, rest, _ := strings.Cut(name, "/")
 		namespace, service, _ := strings.Cut(rest, "/")
 		d.Routes[intent.ServiceKey{Cluster: cluster, Namespace: namespace, Name: service}], _ = v.(*intent.Route)
+	case "eastwest":
+		cluster, fqn, _ := strings.Cut(name, "/")
+		d.EastWest[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.EastWest)
+	case "shared":
+		cluster, fqn, _ := strings.Cut(name, "/")
+		d.Shared[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Shared)
 	}
 }
 

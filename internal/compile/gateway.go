@@ -78,7 +78,10 @@ func deriveGateway(r *Reads, unit string, out *output) {
 	s.transit(ok)
 }
 
-func (s *scene) say(c resource.Condition) { s.out.say(s.plan.FQN, in(s.cluster.Name, c)) }
+func (s *scene) say(c resource.Condition) {
+	c.Field = s.plan.At + c.Field
+	s.out.say(s.plan.FQN, in(s.cluster.Name, c))
+}
 
 func (s *scene) fact(id string) *isthmusv1.Fact {
 	f, _ := s.r.get(string(store.FactKey(s.cluster.Name, id))).(*isthmusv1.Fact)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
 )
@@ -64,20 +65,28 @@ func metadataOf(spec proto.Message) *typesv2.ConfigGenerationMetadata {
 	return m.GetConfigGenerationMetadata()
 }
 
+// metadataProblems are those of what a resource wants on the generated objects, and of what its parts want.
 func metadataProblems(spec proto.Message) []resource.Condition {
-	m := metadataOf(spec)
-	if m == nil {
-		return nil
+	cs := problemsOf(metadataOf(spec), "")
+	if s, ok := spec.(*tsbv2.WorkspaceSetting); ok {
+		for i, e := range s.GetDefaultEastWestGatewaySettings() {
+			cs = append(cs, problemsOf(metadataOf(e), eastWestField+"["+itoa(i)+"].")...)
+		}
 	}
+	return cs
+}
+
+// problemsOf metadata that stands at a place in a specification.
+func problemsOf(m *typesv2.ConfigGenerationMetadata, at string) []resource.Condition {
 	var cs []resource.Condition
 	for _, k := range slices.Sorted(maps.Keys(m.GetLabels())) {
 		if why := labelProblem(k, m.GetLabels()[k]); why != "" {
-			cs = append(cs, no(reasonInvalidMetadata, "configGenerationMetadata.labels", "Label %q is left out: %s.", k, why))
+			cs = append(cs, no(reasonInvalidMetadata, at+"configGenerationMetadata.labels", "Label %q is left out: %s.", k, why))
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(m.GetAnnotations())) {
 		if why := keyProblem(k); why != "" {
-			cs = append(cs, no(reasonInvalidMetadata, "configGenerationMetadata.annotations", "Annotation %q is left out: %s.", k, why))
+			cs = append(cs, no(reasonInvalidMetadata, at+"configGenerationMetadata.annotations", "Annotation %q is left out: %s.", k, why))
 		}
 	}
 	return cs

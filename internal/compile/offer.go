@@ -69,9 +69,14 @@ func (s *scene) identities() []string {
 	return slices.Compact(ids)
 }
 
-// endpoints of a host: none while no pod is ready, so that callers get an answer at once.
+// offers says whether the gateway takes calls: not while no pod is ready, so that callers get an answer at once.
+func (s *scene) offers() bool {
+	return s.main != nil && s.main.GetAnnotations()[wellknown.DrainingAnnotation] != "true" && s.ready()
+}
+
+// endpoints of a host.
 func (s *scene) endpoints(host string, called []intent.HostPort, say func(resource.Condition)) (local, remote []intent.Endpoint) {
-	if s.main == nil || s.main.GetAnnotations()[wellknown.DrainingAnnotation] == "true" || !s.ready() {
+	if !s.offers() {
 		return nil, nil
 	}
 	ports := map[string]*isthmusv1.Service_Port{}
@@ -89,6 +94,11 @@ func (s *scene) endpoints(host string, called []intent.HostPort, say func(resour
 		}
 		ports[hp.Name] = p
 	}
+	return s.endpointsAt(ports, say)
+}
+
+// endpointsAt are those that have ports of the gateway's Service under names.
+func (s *scene) endpointsAt(ports map[string]*isthmusv1.Service_Port, say func(resource.Condition)) (local, remote []intent.Endpoint) {
 	base := intent.Endpoint{
 		Cluster: s.cluster.Name, Network: s.cluster.Network, Locality: s.locality(),
 		Service: s.main.GetName() + "." + s.main.GetNamespace() + ".svc.cluster.local",

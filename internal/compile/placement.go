@@ -42,6 +42,8 @@ type plan struct {
 	Metadata intent.Metadata
 	// Egress is nil for a gateway that lets nothing out of the mesh.
 	Egress *egress
+	// At is where in the specification the gateway stands, with a dot at the end; empty when it is all of it.
+	At string
 }
 
 // destinationRef says where a destination stands in Hosts, and where in the specification.

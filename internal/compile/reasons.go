@@ -86,6 +86,10 @@ const (
 	reasonClientHidden = "ClientAddressHidden"
 	reasonCookies      = "CookiesNeedTLS"
 	reasonPodsShared   = "PodsShared"
+
+	reasonNotShared   = "NotShared"
+	reasonNoSidecar   = "NoSidecar"
+	reasonPortsDiffer = "PortsDiffer"
 )
 
 // NowhereElse is the reason of a drained cluster's condition for each host that stays there.
@@ -144,11 +148,14 @@ func Reasons() []Reason {
 		{Effective, reasonNetwork, "The cluster's network is not the one that its Istio says (label topology.istio.io/network of istio-system). The network is left out of generated objects."},
 		{Effective, reasonTrust, "Clusters have different trust domains, and the mesh of this one does not take identities of the others. Calls through a gateway's own TLS work; calls that end at a sidecar, as those of services without a gateway, are refused. Add the domains to trustDomainAliases of Istio's mesh configuration in this cluster."},
 		{Effective, reasonByLocality, "Some gateways of the host are known by a name and not by an address. Istio puts such endpoints in the order of their regions and zones, and failoverPriority is left out."},
-		{Effective, reasonUnreachable, "The organization's networkReachability keeps some clusters from every gateway of the host. Calls of the host are answered with 503 there, and everywhere else it is called."},
+		{Effective, reasonUnreachable, "The organization's networkReachability keeps some clusters from every gateway of the host, or from every other cluster that has the service. Calls of the host are answered with 503 there, and everywhere else it is called; calls of the service stay in the cluster."},
 		{Effective, reasonNowhereElse, "The cluster is drained, and the host is exposed by no other one that can be called. Callers go on calling it here; expose it in another cluster first."},
 		{Effective, reasonRejected, "Envoy refuses the configuration, in its own words, and goes on with what it took last. It takes or refuses a port as a whole: until this is mended, changes of its other hosts have no effect either."},
 		{Effective, reasonClientHidden, "The gateway's Service hands connections from one node to another, which puts the node's address in the place of the client's: clients behind one node are counted as one, and an address is never met. Set externalTrafficPolicy: Local on the Service, or tell Istio how many proxies stand in front (numTrustedProxies)."},
 		{Effective, reasonPodsShared, "Two Services with settings of security select the same pods. Callers of those have to fulfil both settings, and of two modes of mutual TLS Istio takes that of the older object. Give the Services pods of their own, or say it of one."},
+		{Effective, reasonNotShared, "Other clusters cannot call the service by its name: it is headless or of type ExternalName, it selects no pods, it has no port of TCP, or a gateway exposes its name as a host. The message says which."},
+		{Effective, reasonNoSidecar, "Pods without a sidecar cannot end the mutual TLS of callers in other clusters. The service is called in its own cluster only, until all of its pods have one."},
+		{Effective, reasonPortsDiffer, "A port of the service cannot be called in another cluster, because it is not there or has no name here. Give the service the same ports everywhere, and names to them. Calls of the own cluster's pods go on."},
 		{Effective, reasonCookies, "Browsers keep the cookies of somebody who signed in for https only. Let them come back with an https:// redirectUri; TLS may also end in front of the gateway."},
 	}
 }

@@ -248,7 +248,7 @@ func untranslated(spec proto.Message) []string {
 		add("isolationBoundary", s.GetIsolationBoundary() != "")
 		add("profiles", len(s.GetProfiles()) > 0)
 	case *tsbv2.WorkspaceSetting, *tsbv2.OrganizationSetting:
-		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting", "defaultTrafficSetting", "failoverSettings", "regionalFailover", "networkSettings", "hostsReachability")
+		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting", "defaultTrafficSetting", "failoverSettings", "regionalFailover", "networkSettings", "hostsReachability", eastWestField)
 		add("failoverSettings.automaticLoadBalancing", s.(failoverSetting).GetFailoverSettings().GetAutomaticLoadBalancing() != nil)
 	case *tsbv2.TenantSetting:
 		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting", "defaultTrafficSetting")

@@ -137,7 +137,7 @@ func drawSetting(t *rapid.T) edit {
 		})
 	}
 	fqn := workspaceFQN(t).Child("settings", one(t, "setting", "s1", "s2"))
-	return testResource("api.tsb.tetrate.io/v2/WorkspaceSetting", fqn, &tsbv2.WorkspaceSetting{FailoverSettings: settings})
+	return testResource("api.tsb.tetrate.io/v2/WorkspaceSetting", fqn, &tsbv2.WorkspaceSetting{FailoverSettings: settings, DefaultEastWestGatewaySettings: drawEastWest(t)})
 }
 
 func drawHost(t *rapid.T) string { return one(t, "host", "a-b.c", "a.b.c", "h.test") }
@@ -189,7 +189,7 @@ func drawClaim(t *rapid.T) edit {
 func drawFact(t *rapid.T) edit {
 	cluster, ns := one(t, "in", "c1", "c2"), one(t, "namespace", "a", "b")
 	fact := func(f *isthmusv1.Fact) edit { return edit{store.FactKey(cluster, f.GetId()), f} }
-	switch one(t, "fact", "routed", "mesh", "namespace", "service", "gateway", "gateway", "workload", "workload", "secret", "asked", "node") {
+	switch one(t, "fact", "routed", "mesh", "namespace", "service", "gateway", "gateway", "workload", "workload", "secret", "asked", "app", "app", "node") {
 	case "mesh":
 		domain := one(t, "td", "m1", "m2")
 		return fact(&isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{
@@ -222,6 +222,8 @@ func drawFact(t *rapid.T) edit {
 		return fact(drawSecret(t, ns))
 	case "asked":
 		return fact(drawAsked(t, ns))
+	case "app":
+		return fact(drawApp(t))
 	default:
 		node := one(t, "node", "n1", "n2")
 		return fact(&isthmusv1.Fact{Id: "node//" + node, Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{
@@ -277,9 +279,10 @@ func goodWorld() []edit {
 		{store.ResourceKey(workspace.Parent().Child("workspaces", "w2")), nil},
 	}
 	edits = append(edits, slices.Concat(goodEgress(workspace), goodSecurity(workspace), goodRoutes(workspace))...)
+	edits = append(edits, goodEastWestSetting(), edit{store.ResourceKey(workspace.Child("settings", "s1")), nil})
 	for _, c := range []string{"c1", "c2"} {
 		edits = append(edits, testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", c), &tsbv2.Cluster{}))
-		edits = append(append(edits, goodFacts(c)...), goodAsked(c)...)
+		edits = append(append(append(edits, goodFacts(c)...), goodAsked(c)...), goodEastWest(c)...)
 	}
 	return edits
 }
@@ -334,7 +337,7 @@ func probes() [][][]edit {
 	root := func(cluster, sum string) []edit {
 		return []edit{{store.FactKey(cluster, "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{RootsSha256: []string{sum}}}}}}
 	}
-	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), hiddenProbes(), securityProbes(), callProbes(), routeProbes()), [][][]edit{
+	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), hiddenProbes(), securityProbes(), callProbes(), routeProbes(), eastWestProbes()), [][][]edit{
 		{root("c1", "x"), root("c2", "y"), root("c1", "y")},
 		{{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}}},
 		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{

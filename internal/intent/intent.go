@@ -28,6 +28,10 @@ type Delta struct {
 	Hidden map[GatewayKey]*Hidden
 	// Routes by the service that they are about.
 	Routes map[ServiceKey]*Route
+	// EastWest by cluster and resource.
+	EastWest map[GatewayKey]*EastWest
+	// Shared by cluster and service.
+	Shared map[GatewayKey]*Shared
 }
 
 // GatewayKey names a gateway in one cluster.

@@ -130,7 +130,7 @@ func portPolicy(p intent.HostPort, failover intent.Failover, spread intent.Sprea
 		ConnectionPool: &networking.ConnectionPoolSettings{
 			Tcp: &networking.ConnectionPoolSettings_TCPSettings{ConnectTimeout: durationpb.New(connectTimeout)},
 		},
-		LoadBalancer:     loadBalancer(failover, spread),
+		LoadBalancer:     loadBalancer(failover, spread, localGateway, afterNetwork),
 		OutlierDetection: outlierDetection(spread),
 	}
 	if p.Protocol == intent.HTTP {
@@ -139,11 +139,19 @@ func portPolicy(p intent.HostPort, failover intent.Failover, spread intent.Sprea
 	return ps
 }
 
-// loadBalancer orders endpoints: the own cluster's before others of the region, and those before others.
+// localGateway is what the gateways of the caller's own cluster have. With a value Istio compares the endpoint's label with it, not with
+// the caller's.
+const localGateway = "xcp.tetrate.io/serviceType=localGateway"
+
+// afterNetwork is where in the default order the own cluster counts. Istio compares in order and stops at the first difference: before the
+// region, it would make all other clusters equal.
+const afterNetwork = 2
+
+// loadBalancer orders endpoints: the own cluster's, which near is about, before others of the region, and those before others.
 //
 // Where endpoints have names they are in order of their localities alone: Istio puts labels into order only within the first locality of
 // such a cluster, and istiod ends with a panic when there is a second one (loadbalancer.go, applyFailoverPriorityPerLocality).
-func loadBalancer(failover intent.Failover, spread intent.Spread) *networking.LoadBalancerSettings {
+func loadBalancer(failover intent.Failover, spread intent.Spread, near string, at int) *networking.LoadBalancerSettings {
 	locality := &networking.LocalityLoadBalancerSetting{Enabled: wrapperspb.Bool(!failover.Off)}
 	switch {
 	case failover.Off:
@@ -160,9 +168,7 @@ func loadBalancer(failover intent.Failover, spread intent.Spread) *networking.Lo
 	default:
 		locality.FailoverPriority = []string{"topology.kubernetes.io/region", "topology.istio.io/network", "topology.kubernetes.io/zone", "topology.istio.io/subzone"}
 		if spread.Local && spread.Many {
-			// With a value Istio compares the endpoint's label with it, not with the caller's. It compares in order and stops at
-			// the first difference: before the region, this would make all other clusters equal.
-			locality.FailoverPriority = slices.Insert(locality.FailoverPriority, 2, "xcp.tetrate.io/serviceType=localGateway")
+			locality.FailoverPriority = slices.Insert(locality.FailoverPriority, at, near)
 		}
 	}
 	return &networking.LoadBalancerSettings{LocalityLbSetting: locality}

@@ -16,9 +16,9 @@ type Renderer struct {
 	namespace *Object
 	clusters  map[string]*bundle
 	hosts     map[string]*host
-	// gateways, outgoing, fronts, security, hidden and routes are the objects of those units.
-	gateways, outgoing, fronts, security, hidden map[intent.GatewayKey][]*Object
-	routes                                       map[intent.ServiceKey][]*Object
+	// gateways, outgoing, fronts, and so on are the objects of those units.
+	gateways, outgoing, fronts, security, hidden, eastWest, shared map[intent.GatewayKey][]*Object
+	routes                                                         map[intent.ServiceKey][]*Object
 }
 
 // bundle is one cluster's objects while they change.
@@ -45,6 +45,8 @@ func New() *Renderer {
 		security:  map[intent.GatewayKey][]*Object{},
 		hidden:    map[intent.GatewayKey][]*Object{},
 		routes:    map[intent.ServiceKey][]*Object{},
+		eastWest:  map[intent.GatewayKey][]*Object{},
+		shared:    map[intent.GatewayKey][]*Object{},
 	}
 }
 
@@ -69,6 +71,12 @@ func (r *Renderer) Apply(d intent.Delta) []Change {
 	}
 	for _, m := range renderAll(d.Hidden, r.hiddenObjects) {
 		applyUnit(r.hidden, m.key, m.out, at(pending, m.key.Cluster))
+	}
+	for _, m := range renderAll(d.EastWest, r.eastWestObjects) {
+		applyUnit(r.eastWest, m.key, m.out, at(pending, m.key.Cluster))
+	}
+	for _, m := range renderAll(d.Shared, r.sharedObjects) {
+		applyUnit(r.shared, m.key, m.out, at(pending, m.key.Cluster))
 	}
 	for _, m := range renderAll(d.Hosts, r.hostObjects) {
 		r.applyHost(m.key, m.out, pending)
@@ -194,7 +202,7 @@ func (r *Renderer) applyCluster(name string, c *intent.Cluster, pending map[stri
 		p.replace(was, h.seenBy(c))
 	}
 	if old == nil {
-		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing, r.fronts, r.security, r.hidden} {
+		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing, r.fronts, r.security, r.hidden, r.eastWest, r.shared} {
 			for key, objects := range units {
 				if key.Cluster == name {
 					p.replace(nil, objects)
@@ -246,6 +254,16 @@ func (r *Renderer) hiddenObjects(e *encoder, key intent.GatewayKey, h *intent.Hi
 // routeObjects are those of a service with versions.
 func (r *Renderer) routeObjects(e *encoder, key intent.ServiceKey, in *intent.Route) []*Object {
 	return encodeAll(e, renderRoute(in), r.routes[key])
+}
+
+// eastWestObjects are those of the gateways between clusters.
+func (r *Renderer) eastWestObjects(e *encoder, key intent.GatewayKey, w *intent.EastWest) []*Object {
+	return encodeAll(e, renderEastWest(w), r.eastWest[key])
+}
+
+// sharedObjects are those of a service that clusters share.
+func (r *Renderer) sharedObjects(e *encoder, key intent.GatewayKey, s *intent.Shared) []*Object {
+	return encodeAll(e, renderShared(s), r.shared[key])
 }
 
 // hostObjects are those of a global host.

@@ -40,8 +40,8 @@ type step struct {
 	// "mesh" the identity of a sidecar, and "<trust domain>/ns/<namespace>/sa/<account>" another one of the mesh.
 	Certificate string `json:"certificate"`
 	// ALPN is what the client says that it speaks in TLS, such as "istio"; nothing when it is empty.
-	ALPN        string            `json:"alpn"`
-	Headers     map[string]string `json:"headers"`
+	ALPN    string            `json:"alpn"`
+	Headers map[string]string `json:"headers"`
 	// Times is how often it is sent; each time the outcome has to be the same. 0 means once.
 	Times int `json:"times"`
 
