@@ -210,7 +210,7 @@ func (e *env) addNamed(ctx context.Context, c *client, at scope, args []string, 
 	if len(args) == 0 {
 		return nil
 	}
-	k, err := kindOf(args[0])
+	k, err := at.kind(args)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func newEdit(e *env) *cobra.Command {
 	}
 	at := scopeFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		k, err := kindOf(args[0])
+		k, err := at.kind(args)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -64,7 +63,7 @@ func (e *env) find(ctx context.Context, c *client, at scope, args []string) (all
 		all, err = e.everything(ctx, c, at)
 		return all, true, err
 	}
-	k, err := kindOf(args[0])
+	k, err := at.kind(args)
 	if err != nil {
 		return nil, false, err
 	}
@@ -100,7 +99,7 @@ func (e *env) everything(ctx context.Context, c *client, at scope) ([]*isthmusv1
 		return nil, err
 	}
 	var root resource.FQN
-	for _, plural := range []string{"organizations", "tenants", "workspaces", "gatewaygroups", "trafficgroups", "securitygroups"} {
+	for _, plural := range []string{"organizations", "tenants", "workspaces", "gatewaygroups", "trafficgroups", "securitygroups", "istiointernalgroups"} {
 		if v := *at[plural]; v != "" && !strings.HasSuffix(root.Plural(), "groups") {
 			root = root.Child(plural, v)
 		}
@@ -187,17 +186,12 @@ func (s shown) name() string { return s.kind.Plural + "/" + s.fqn.Name() }
 
 // show makes the document that can be applied again, with what the server filled in.
 func show(in *isthmusv1.Resource) (shown, error) {
-	fqn, kind, err := resource.ParseFQN(in.GetFqn())
+	r, err := resource.Received(in)
 	if err != nil {
 		return shown{}, err
 	}
-	spec := kind.Spec()
-	if err := in.GetSpec().UnmarshalTo(spec); err != nil {
-		return shown{}, fmt.Errorf("%s: %w", fqn, err)
-	}
-	r := &resource.Resource{Kind: kind, FQN: fqn, Spec: spec, Etag: in.GetEtag()}
 	doc := resource.Envelope(r)
 	fields, _ := doc["spec"].(map[string]any)
 	display, _ := fields["displayName"].(string)
-	return shown{fqn: fqn, kind: kind, spec: spec, display: display, doc: doc}, nil
+	return shown{fqn: r.FQN, kind: r.Kind, spec: r.Spec, display: display, doc: doc}, nil
 }

@@ -184,11 +184,14 @@ func fromFlat(name string, text []byte) (*isthmusv1.Resource, error) {
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(text, spec); err != nil {
 		return nil, fmt.Errorf("%s: %w", fqn, err)
 	}
-	var head struct{ Etag string }
+	var head struct {
+		Etag     string
+		Metadata *isthmusv1.ObjectMeta // of Istio's kinds
+	}
 	if err := json.Unmarshal(text, &head); err != nil {
 		return nil, err
 	}
-	return resource.Pack(&resource.Resource{Kind: kind, FQN: fqn, Spec: spec, Etag: head.Etag})
+	return resource.Pack(&resource.Resource{Kind: kind, FQN: fqn, Spec: spec, Object: head.Metadata, Etag: head.Etag})
 }
 
 // Delete implements the client.

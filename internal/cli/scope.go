@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,8 @@ func scopeFlags(cmd *cobra.Command) scope {
 	add("gatewaygroups", "gatewaygroup", "l", "gateway group")
 	add("trafficgroups", "trafficgroup", "t", "traffic group")
 	add("securitygroups", "securitygroup", "s", "security group")
-	f.VarP(groupAlias{s["gatewaygroups"], s["trafficgroups"], s["securitygroups"]}, "group", "g", "group")
+	add("istiointernalgroups", "istiointernalgroup", "i", "group of Istio's own objects")
+	f.VarP(groupAlias{s["gatewaygroups"], s["trafficgroups"], s["securitygroups"], s["istiointernalgroups"]}, "group", "g", "group")
 	return s
 }
 
@@ -89,6 +91,8 @@ func flagOf(k *resource.Kind) string {
 		return "--trafficgroup"
 	case "securitygroups":
 		return "--securitygroup"
+	case "istiointernalgroups":
+		return "--istiointernalgroup"
 	}
 	return "--" + strings.ToLower(k.Name)
 }
@@ -127,7 +131,9 @@ func kindOf(word string) (*resource.Kind, error) {
 			if len(k.Short) > 0 {
 				short = " (" + k.Short[0] + ")"
 			}
-			all = append(all, strings.ToLower(k.Name)+short)
+			if word := strings.ToLower(k.Name) + short; !slices.Contains(all, word) {
+				all = append(all, word)
+			}
 		}
 		return nil, &usageError{fmt.Errorf("there is no kind %q; there are %s", word, strings.Join(all, ", "))}
 	case 1:
@@ -138,6 +144,27 @@ func kindOf(word string) (*resource.Kind, error) {
 		ids = append(ids, k.ID())
 	}
 	return nil, &usageError{fmt.Errorf("%q can be %s", word, strings.Join(ids, " or "))}
+}
+
+// kind is what the first argument means, given the names that may follow and where they are: of kinds of one name below groups of
+// several types, the one of a full name, or the one below the group that is named.
+func (s scope) kind(args []string) (*resource.Kind, error) {
+	word := args[0]
+	var there []*resource.Kind
+	for _, k := range resource.Lookup(word) {
+		if len(args) > 1 {
+			if _, of, err := resource.ParseFQN(args[1]); err == nil && of == k {
+				return k, nil
+			}
+		}
+		if v := s[k.Within]; v != nil && *v != "" {
+			there = append(there, k)
+		}
+	}
+	if len(there) == 1 {
+		return there[0], nil
+	}
+	return kindOf(word)
 }
 
 // completeKind offers kinds as the first argument.

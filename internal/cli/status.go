@@ -33,7 +33,7 @@ func newStatus(e *env) *cobra.Command {
 	format := outputFlag(cmd)
 	recursive := cmd.Flags().BoolP("recursive", "r", false, "also what is below it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		k, err := kindOf(args[0])
+		k, err := at.kind(args)
 		if err != nil {
 			return err
 		}
@@ -162,7 +162,7 @@ func newWait(e *env) *cobra.Command {
 	event := cmd.Flags().String("event", "", "event to wait for, instead of a status")
 	timeout := cmd.Flags().Duration("timeout", 2*time.Minute, "how long to wait")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		k, err := kindOf(args[0])
+		k, err := at.kind(args)
 		if err != nil {
 			return err
 		}
@@ -287,7 +287,7 @@ func (e *env) auditTarget(ctx context.Context, c *client, at scope, args []strin
 		}
 		return resource.FQN("").Child("organizations", *at["organizations"]), nil
 	}
-	k, err := kindOf(args[0])
+	k, err := at.kind(args)
 	if err != nil {
 		return "", err
 	}

@@ -24,6 +24,7 @@ func New() *Compiler {
 		placementLayer(),
 		serviceLayer(),
 		versionLayer(),
+		directLayer(),
 		gatewayLayer(),
 		hostLayer(),
 		trafficLayer(),
@@ -35,6 +36,7 @@ func New() *Compiler {
 		eastWestLayer(),
 		doorLayer(),
 		sharedLayer(),
+		directObjectLayer(),
 	})}
 }
 
@@ -66,6 +68,7 @@ func (c *Compiler) Run(s *store.Snapshot, changed []store.Key) *Result {
 			Routes:   map[intent.ServiceKey]*intent.Route{},
 			EastWest: map[intent.GatewayKey]*intent.EastWest{},
 			Shared:   map[intent.GatewayKey]*intent.Shared{},
+			Directs:  map[intent.GatewayKey]*intent.DirectObject{},
 		},
 		Conditions: make(map[resource.FQN][]resource.Condition, len(said)),
 	}
@@ -127,6 +130,9 @@ func (c *Compiler) collect(key string, d *intent.Delta) {
 	case "shared":
 		cluster, fqn, _ := strings.Cut(name, "/")
 		d.Shared[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Shared)
+	case "direct":
+		cluster, fqn, _ := strings.Cut(name, "/")
+		d.Directs[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.DirectObject)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
@@ -58,6 +59,8 @@ func scopeOf(r *Reads, fqn resource.FQN) *scope {
 		selector, out.Index = spec.GetNamespaceSelector(), trafficScope(fqn.Parent())
 	case *securityv2.Group:
 		selector, out.Index = spec.GetNamespaceSelector(), securityScope(fqn.Parent())
+	case *istiointernalv2.Group:
+		selector, out.Index = spec.GetNamespaceSelector(), istioScope(fqn.Parent())
 	default:
 		return nil
 	}

@@ -147,6 +147,7 @@ func deriveFront(r *Reads, unit string, out *output) {
 	}
 	if len(front.Hosts) > 0 {
 		out.put(intentFronts+unit, &front)
+		out.put(madePrefix(front.Key.Cluster, front.Namespace)+string(front.Key.FQN)+"/front", &front)
 	}
 }
 

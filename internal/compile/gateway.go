@@ -67,6 +67,7 @@ func deriveGateway(r *Reads, unit string, out *output) {
 	gw.Egress = s.egress()
 	if ok && (len(gw.Servers) > 0 || gw.Egress != nil) {
 		out.put(intentGateways+unit, gw)
+		out.put(madePrefix(name, gw.Namespace)+string(p.FQN), gw)
 		s.front(gw)
 	}
 	if c.Known {

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/intent"
@@ -65,28 +67,36 @@ func metadataOf(spec proto.Message) *typesv2.ConfigGenerationMetadata {
 	return m.GetConfigGenerationMetadata()
 }
 
+// ownMetadata is what an object of Istio's says of itself, in the place where other resources say it.
+func ownMetadata(o *isthmusv1.ObjectMeta) proto.Message {
+	return &istiointernalv2.Group{ConfigGenerationMetadata: &typesv2.ConfigGenerationMetadata{Labels: o.GetLabels(), Annotations: o.GetAnnotations()}}
+}
+
 // metadataProblems are those of what a resource wants on the generated objects, and of what its parts want.
-func metadataProblems(spec proto.Message) []resource.Condition {
-	cs := problemsOf(metadataOf(spec), "")
-	if s, ok := spec.(*tsbv2.WorkspaceSetting); ok {
+func metadataProblems(res *resource.Resource) []resource.Condition {
+	if res.Kind.Istio() {
+		return problemsOf(metadataOf(ownMetadata(res.Object)), "metadata")
+	}
+	cs := problemsOf(metadataOf(res.Spec), "configGenerationMetadata")
+	if s, ok := res.Spec.(*tsbv2.WorkspaceSetting); ok {
 		for i, e := range s.GetDefaultEastWestGatewaySettings() {
-			cs = append(cs, problemsOf(metadataOf(e), eastWestField+"["+itoa(i)+"].")...)
+			cs = append(cs, problemsOf(metadataOf(e), eastWestField+"["+itoa(i)+"].configGenerationMetadata")...)
 		}
 	}
 	return cs
 }
 
 // problemsOf metadata that stands at a place in a specification.
-func problemsOf(m *typesv2.ConfigGenerationMetadata, at string) []resource.Condition {
+func problemsOf(m *typesv2.ConfigGenerationMetadata, field string) []resource.Condition {
 	var cs []resource.Condition
 	for _, k := range slices.Sorted(maps.Keys(m.GetLabels())) {
 		if why := labelProblem(k, m.GetLabels()[k]); why != "" {
-			cs = append(cs, no(reasonInvalidMetadata, at+"configGenerationMetadata.labels", "Label %q is left out: %s.", k, why))
+			cs = append(cs, no(reasonInvalidMetadata, field+".labels", "Label %q is left out: %s.", k, why))
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(m.GetAnnotations())) {
 		if why := keyProblem(k); why != "" {
-			cs = append(cs, no(reasonInvalidMetadata, at+"configGenerationMetadata.annotations", "Annotation %q is left out: %s.", k, why))
+			cs = append(cs, no(reasonInvalidMetadata, field+".annotations", "Annotation %q is left out: %s.", k, why))
 		}
 	}
 	return cs

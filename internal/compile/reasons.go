@@ -36,6 +36,8 @@ const (
 	reasonServerConflict   = "ServerConflict"
 	reasonReservedPort     = "ReservedPort"
 	reasonDirectGroup      = "DirectGroup"
+	reasonBridgedGroup     = "BridgedGroup"
+	reasonNameTaken        = "NameTaken"
 	reasonSelectorShared   = "SelectorNotUnique"
 	reasonNotTranslated    = "NotTranslated"
 	reasonInvalidMetadata  = "InvalidMetadata"
@@ -108,6 +110,8 @@ func Reasons() []Reason {
 		{Accepted, reasonServerConflict, "Another server has the same port and host, or a protocol that excludes this one, on the same pods. The first one in order of names keeps the port."},
 		{Accepted, reasonReservedPort, "Port 15443 is reserved for calls from within the mesh. Choose another one."},
 		{Accepted, reasonDirectGroup, "The group is in DIRECT mode: its Istio objects are supplied by users, and gateways and settings of this kind have no effect in it."},
+		{Accepted, reasonBridgedGroup, "The group is in BRIDGED mode: Isthmus makes its Istio objects, and those of users have no effect in it. Put the object into a group in DIRECT mode."},
+		{Accepted, reasonNameTaken, "Another resource has an object of the same kind and name in the namespace, where there can be one. Give the object another name."},
 		{Accepted, reasonSelectorShared, "The labels also match gateway pods of another namespace, which Istio would configure too. Install the gateway with Isthmus, or give its pods a label of its own."},
 		{Accepted, reasonExtensionForbidden, "The WasmExtension may be attached only in the places that its field allowedIn names. One of phase STATS is left out; without any other the HTTP servers of the gateway are not exposed, or services let nobody in."},
 		{Supported, reasonNotTranslated, "The field is stored but not translated. A server with authentication or authorization that is not translated is not exposed at all."},

@@ -10,6 +10,7 @@ import (
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
@@ -56,9 +57,6 @@ func deriveResource(r *Reads, unit string, out *output) {
 		}
 	case *trafficv2.Group:
 		publishSelection(out, trafficScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
-		if spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
-			out.say(fqn, no(reasonNotTranslated, "configMode", "The field configMode is not translated: Istio objects of DIRECT mode are not taken yet."))
-		}
 	case *securityv2.Group:
 		publishSelection(out, securityScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
 		if d := spec.GetSecurityDomain(); d != "" {
@@ -74,11 +72,13 @@ func deriveResource(r *Reads, unit string, out *output) {
 	case *trafficv2.ServiceRoute:
 		ref := serviceOf(spec)
 		out.put(routedPrefix(fqn.Parent(), ref.Namespace, ref.Name)+string(fqn), fqn)
+	case *istiointernalv2.Group:
+		publishSelection(out, istioScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
 	case gatewaySpec:
 		indexGateway(r, fqn, spec, out)
 		indexEgress(fqn, spec, out)
 	}
-	for _, c := range metadataProblems(res.Spec) {
+	for _, c := range metadataProblems(res) {
 		out.say(fqn, c)
 	}
 }
@@ -97,6 +97,8 @@ func parentNoun(parent resource.FQN) string {
 		return "Traffic group"
 	case "securitygroups":
 		return "Security group"
+	case "istiointernalgroups":
+		return "Istio internal group"
 	}
 	return "Parent"
 }

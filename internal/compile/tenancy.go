@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
@@ -19,7 +20,7 @@ func tenancyLayer() *layer {
 		unitOf: func(key string) string {
 			fqn := store.Key(key).FQN()
 			switch fqn.Plural() {
-			case "workspaces", "gatewaygroups", "trafficgroups", "securitygroups", "clusters":
+			case "workspaces", "gatewaygroups", "trafficgroups", "securitygroups", "istiointernalgroups", "clusters":
 				return string(fqn)
 			}
 			return ""
@@ -50,6 +51,10 @@ func tenancyLayer() *layer {
 			case *securityv2.Group:
 				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
 				sayTaken(r, securityScope(fqn.Parent()), fqn, ps, out)
+				sayBeyond(r, fqn, ps, out)
+			case *istiointernalv2.Group:
+				ps := selectorPatterns(spec.GetNamespaceSelector().GetNames())
+				sayTaken(r, istioScope(fqn.Parent()), fqn, ps, out)
 				sayBeyond(r, fqn, ps, out)
 			}
 		},

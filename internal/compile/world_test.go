@@ -34,7 +34,7 @@ func editGen() *rapid.Generator[edit] {
 	return rapid.Custom(func(t *rapid.T) edit {
 		var e edit
 		remove := 5 // one in so many
-		switch rapid.IntRange(0, 27).Draw(t, "what") {
+		switch rapid.IntRange(0, 29).Draw(t, "what") {
 		case 0:
 			e = drawOrganization(t)
 		case 1:
@@ -64,6 +64,8 @@ func editGen() *rapid.Generator[edit] {
 			e = drawSecurity(t)
 		case 26, 27:
 			e = drawServiceRoute(t)
+		case 28, 29:
+			e = drawDirect(t)
 		default:
 			e = drawFact(t)
 		}
@@ -278,7 +280,7 @@ func goodWorld() []edit {
 		{store.ResourceKey(workspace.Child("gatewaygroups", "g2")), nil},
 		{store.ResourceKey(workspace.Parent().Child("workspaces", "w2")), nil},
 	}
-	edits = append(edits, slices.Concat(goodEgress(workspace), goodSecurity(workspace), goodRoutes(workspace))...)
+	edits = append(edits, slices.Concat(goodEgress(workspace), goodSecurity(workspace), goodRoutes(workspace), goodDirect(workspace))...)
 	edits = append(edits, goodEastWestSetting(), edit{store.ResourceKey(workspace.Child("settings", "s1")), nil})
 	for _, c := range []string{"c1", "c2"} {
 		edits = append(edits, testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", c), &tsbv2.Cluster{}))
@@ -337,7 +339,7 @@ func probes() [][][]edit {
 	root := func(cluster, sum string) []edit {
 		return []edit{{store.FactKey(cluster, "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{RootsSha256: []string{sum}}}}}}
 	}
-	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), hiddenProbes(), securityProbes(), callProbes(), routeProbes(), eastWestProbes()), [][][]edit{
+	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), hiddenProbes(), securityProbes(), callProbes(), routeProbes(), eastWestProbes(), directProbes()), [][][]edit{
 		{root("c1", "x"), root("c2", "y"), root("c1", "y")},
 		{{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}}},
 		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{

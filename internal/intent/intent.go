@@ -32,6 +32,8 @@ type Delta struct {
 	EastWest map[GatewayKey]*EastWest
 	// Shared by cluster and service.
 	Shared map[GatewayKey]*Shared
+	// Directs by cluster and resource.
+	Directs map[GatewayKey]*DirectObject
 }
 
 // GatewayKey names a gateway in one cluster.

@@ -17,7 +17,7 @@ import (
 // missing closes the gateway.
 func renderEgress(g *intent.Gateway, dress *dress) []config {
 	e := g.Egress
-	name := "egress-" + e.Name
+	name := wellknown.EgressPrefix + e.Name
 	object := func(kind string, wave uint32) config {
 		return config{apiVersion: networkingV1, kind: kind, namespace: g.Namespace, name: name, wave: wave, dress: dress}
 	}

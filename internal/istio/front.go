@@ -6,6 +6,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // renderFront makes, for each host that a gateway calls in a way of its own, a DestinationRule for the gateway's pods. It
@@ -23,14 +24,14 @@ func renderFront(f *intent.Front) []config {
 	}
 	for i := range f.Hosts {
 		h := &f.Hosts[i]
-		add("tier1-"+h.Name, &networking.DestinationRule{
+		add(wellknown.Tier1Prefix+h.Name, &networking.DestinationRule{
 			Host: h.Host, WorkloadSelector: workloads(f.Selector),
 			TrafficPolicy: policyOf(h.Host, h.Ports, h.Failover, h.Spread), Subsets: subsets(h),
 		})
 		if h.Ruled {
 			continue // of two rules for everybody else Istio takes the older one
 		}
-		add("global-gateway-"+h.Name, &networking.DestinationRule{Host: h.Host, TrafficPolicy: policyOf(h.Host, h.Ports, h.Mesh, h.Spread)})
+		add(wellknown.GlobalPrefix+h.Name, &networking.DestinationRule{Host: h.Host, TrafficPolicy: policyOf(h.Host, h.Ports, h.Mesh, h.Spread)})
 	}
 	return configs
 }

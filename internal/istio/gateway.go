@@ -49,12 +49,12 @@ func renderGateway(g *intent.Gateway) []config {
 				dress = dress.with(wellknown.SignInAnnotation, names)
 			}
 			configs = append(configs, config{
-				apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter", namespace: g.Namespace, name: "guard-" + h.Name,
+				apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter", namespace: g.Namespace, name: wellknown.GuardPrefix + h.Name,
 				spec: f, wave: waveEnvoyFilter, dress: dress,
 			})
 		}
 		configs = append(configs, config{
-			apiVersion: networkingV1, kind: "VirtualService", namespace: g.Namespace, name: "vs-" + h.Name,
+			apiVersion: networkingV1, kind: "VirtualService", namespace: g.Namespace, name: wellknown.RoutesPrefix + h.Name,
 			spec: virtualService(g, h), wave: waveVirtualService, dress: dress, leads: ledTo(h),
 		})
 	}

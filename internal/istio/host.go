@@ -27,7 +27,7 @@ const (
 // renderForm makes the ServiceEntry of a host as clusters of one form see it, and the DestinationRule where callers speak
 // mutual TLS. Both exist for as long as the host is configured: without them callers would go on in plain text.
 func renderForm(h *intent.Host, f *intent.Form, dress *dress) []config {
-	name, entryDress := "global-gateway-"+h.Name, dress
+	name, entryDress := wellknown.GlobalPrefix+h.Name, dress
 	if len(f.Leaving) > 0 {
 		entryDress = dress.with(wellknown.LeavingAnnotation, strings.Join(f.Leaving, ","))
 	}

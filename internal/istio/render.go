@@ -17,8 +17,8 @@ type Renderer struct {
 	clusters  map[string]*bundle
 	hosts     map[string]*host
 	// gateways, outgoing, fronts, and so on are the objects of those units.
-	gateways, outgoing, fronts, security, hidden, eastWest, shared map[intent.GatewayKey][]*Object
-	routes                                                         map[intent.ServiceKey][]*Object
+	gateways, outgoing, fronts, security, hidden, eastWest, shared, directs map[intent.GatewayKey][]*Object
+	routes                                                                  map[intent.ServiceKey][]*Object
 }
 
 // bundle is one cluster's objects while they change.
@@ -47,6 +47,7 @@ func New() *Renderer {
 		routes:    map[intent.ServiceKey][]*Object{},
 		eastWest:  map[intent.GatewayKey][]*Object{},
 		shared:    map[intent.GatewayKey][]*Object{},
+		directs:   map[intent.GatewayKey][]*Object{},
 	}
 }
 
@@ -77,6 +78,9 @@ func (r *Renderer) Apply(d intent.Delta) []Change {
 	}
 	for _, m := range renderAll(d.Shared, r.sharedObjects) {
 		applyUnit(r.shared, m.key, m.out, at(pending, m.key.Cluster))
+	}
+	for _, m := range renderAll(d.Directs, r.directObjects) {
+		applyUnit(r.directs, m.key, m.out, at(pending, m.key.Cluster))
 	}
 	for _, m := range renderAll(d.Hosts, r.hostObjects) {
 		r.applyHost(m.key, m.out, pending)
@@ -202,7 +206,7 @@ func (r *Renderer) applyCluster(name string, c *intent.Cluster, pending map[stri
 		p.replace(was, h.seenBy(c))
 	}
 	if old == nil {
-		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing, r.fronts, r.security, r.hidden, r.eastWest, r.shared} {
+		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing, r.fronts, r.security, r.hidden, r.eastWest, r.shared, r.directs} {
 			for key, objects := range units {
 				if key.Cluster == name {
 					p.replace(nil, objects)
@@ -264,6 +268,11 @@ func (r *Renderer) eastWestObjects(e *encoder, key intent.GatewayKey, w *intent.
 // sharedObjects are those of a service that clusters share.
 func (r *Renderer) sharedObjects(e *encoder, key intent.GatewayKey, s *intent.Shared) []*Object {
 	return encodeAll(e, renderShared(s), r.shared[key])
+}
+
+// directObjects is the one that a user has written.
+func (r *Renderer) directObjects(e *encoder, key intent.GatewayKey, d *intent.DirectObject) []*Object {
+	return encodeAll(e, renderDirect(d), r.directs[key])
 }
 
 // hostObjects are those of a global host.

@@ -13,6 +13,7 @@ import (
 
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
@@ -79,6 +80,8 @@ func checkSpec(r *Resource) []Problem {
 		c.securityDomain(spec.GetSecurityDomain(), "spec.securityDomain")
 	case *securityv2.ServiceSecuritySetting:
 		c.ownService(spec.GetService(), "spec.service")
+	case *istiointernalv2.Group:
+		c.selector(spec.GetNamespaceSelector(), "spec.namespaceSelector")
 	case *trafficv2.ServiceTrafficSetting:
 		c.ownService(spec.GetService(), "spec.service")
 	case *trafficv2.ServiceRoute:
@@ -86,6 +89,12 @@ func checkSpec(r *Resource) []Problem {
 	}
 	field, list := Attachments(r.Spec)
 	c.attachments(list, "spec."+field)
+	switch {
+	case r.Kind.Istio():
+		c.istio(r)
+	case r.Object != nil:
+		c.at("metadata", "is for objects of Istio's kinds only")
+	}
 	slices.SortStableFunc(c.problems, func(a, b Problem) int { return strings.Compare(a.Field, b.Field) })
 	return c.problems
 }
@@ -171,7 +180,13 @@ func Warnings(r *Resource) []Problem {
 			Resource: r.FQN, Object: r.Kind.Name + " " + r.FQN.Name(), Field: field, Message: "is deprecated: use " + instead,
 		})
 	})
-	slices.SortFunc(warnings, func(a, b Problem) int { return strings.Compare(a.Field, b.Field) })
+	if r.Kind.Istio() {
+		said, _ := istioSays(r, r.Spec)
+		for _, words := range said {
+			warnings = append(warnings, Problem{Resource: r.FQN, Object: r.Kind.Name + " " + r.FQN.Name(), Field: "spec", Message: words})
+		}
+	}
+	slices.SortStableFunc(warnings, func(a, b Problem) int { return strings.Compare(a.Field, b.Field) })
 	return warnings
 }
 

@@ -130,9 +130,13 @@ func twice(decoded []Decoded) []Problem {
 			continue
 		}
 		if f, ok := first[d.Resource.FQN]; ok {
+			message := fmt.Sprintf("the resource is there twice, first in %s:%d", f.File, f.Line)
+			if a, b := f.Resource.Object.GetNamespace(), d.Resource.Object.GetNamespace(); a != b {
+				message += fmt.Sprintf(" with the namespace %q: %s", a, UniqueInGroup)
+			}
 			problems = append(problems, Problem{
 				File: d.File, Line: d.Line, Document: d.Document, Object: d.Object, Resource: d.Resource.FQN,
-				Field: "metadata.name", Message: fmt.Sprintf("the resource is there twice, first in %s:%d", f.File, f.Line),
+				Field: "metadata.name", Message: message,
 			})
 			continue
 		}

@@ -9,11 +9,18 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 )
 
 // Envelope is a resource as maps, slices and scalars, in the form that tctl applies. It states the name twice, in
 // metadata and in spec.fqn, and the etag twice, as metadata.resourceVersion and spec.etag.
 func Envelope(r *Resource) map[string]any {
+	if r.Kind.Istio() {
+		doc := GitOps(r)
+		doc["metadata"].(map[string]any)["resourceVersion"] = r.Etag
+		return doc
+	}
 	metadata := map[string]any{"name": r.FQN.Name(), "resourceVersion": r.Etag}
 	for _, k := range r.Kind.Lineage() {
 		if k != r.Kind {
@@ -32,6 +39,12 @@ func GitOps(r *Resource) map[string]any {
 		}
 	}
 	metadata := map[string]any{"name": r.FQN.Name()}
+	for k, v := range r.Object.GetAnnotations() {
+		annotations[k] = v
+	}
+	if r.Kind.Istio() {
+		maps.Copy(metadata, objectTree(r.Object))
+	}
 	if len(annotations) > 0 {
 		metadata["annotations"] = annotations
 	}
@@ -42,9 +55,19 @@ func GitOps(r *Resource) map[string]any {
 	return map[string]any{"apiVersion": version, "kind": r.Kind.Name, "metadata": metadata, "spec": tree(r.Spec.ProtoReflect())}
 }
 
-// Flat is the specification as maps, slices and scalars with its fqn and etag: what REST calls the resource.
+// objectTree is the metadata of an object of Istio's kinds as maps and scalars.
+func objectTree(o *isthmusv1.ObjectMeta) map[string]any {
+	out, _ := tree(o.ProtoReflect()).(map[string]any)
+	return out
+}
+
+// Flat is the specification as maps, slices and scalars with its fqn and etag: what REST calls the resource. That of an object of
+// Istio's kinds also has its metadata.
 func Flat(r *Resource) map[string]any {
 	flat, _ := tree(r.Spec.ProtoReflect()).(map[string]any)
+	if r.Kind.Istio() {
+		flat["metadata"] = objectTree(r.Object)
+	}
 	flat["fqn"] = string(r.FQN)
 	if r.Etag != "" {
 		flat["etag"] = r.Etag

@@ -167,8 +167,9 @@ func (d *document) texts(w *walker, n *yaml.Node, field string) map[string]text 
 
 // kind finds the kind of an object, or the command that applies it; neither when that is a problem.
 func (d *document) kind(w *walker, e *envelope) (kind *Kind, foreign string) {
-	if kind := byEnvelope(e.apiVersion, e.kind); kind != nil {
-		return kind, ""
+	kinds := byEnvelope(e.apiVersion, e.kind)
+	if len(kinds) == 1 && !kinds[0].Istio() {
+		return kinds[0], ""
 	}
 	line := e.root.Line
 	if e.apiVersion == "" || e.kind == "" {
@@ -179,8 +180,7 @@ func (d *document) kind(w *walker, e *envelope) (kind *Kind, foreign string) {
 	}
 	group, _, _ := strings.Cut(e.apiVersion, "/")
 	if strings.HasSuffix(group, ".istio.io") && d.direct(e) {
-		d.problem(line, "kind", "%s is a DIRECT-mode resource (it has annotations %s…); this version does not support that mode", e.kind, annotationPrefix)
-		return nil, ""
+		return d.directKind(line, e, kinds), ""
 	}
 	if group != "tsb.tetrate.io" && !strings.HasSuffix(group, ".tsb.tetrate.io") {
 		if near := didYouMean(e.apiVersion, apiVersions()); near != "" {
@@ -210,7 +210,7 @@ func (d *document) missingKind(line int, e *envelope) {
 	}
 	var names []string
 	for _, k := range Kinds {
-		if k.Name == e.kind {
+		if k.Name == e.kind && !slices.Contains(names, k.APIVersion) {
 			names = append(names, k.APIVersion)
 		}
 	}
@@ -221,20 +221,22 @@ func (d *document) missingKind(line int, e *envelope) {
 	d.problem(line, "apiVersion", "is missing")
 }
 
-// direct says whether annotations place an object in a group.
+// direct says whether annotations, labels or keys of metadata place an object of Istio's in a group.
 func (d *document) direct(e *envelope) bool {
-	for k := range e.annotations {
-		if strings.HasPrefix(k, annotationPrefix) {
-			return true
+	for _, texts := range []map[string]text{e.annotations, e.labels} {
+		for k := range texts {
+			if strings.HasPrefix(k, annotationPrefix) && k != annotationPrefix+"etag" {
+				return true
+			}
 		}
 	}
-	return e.meta["organization"].value != ""
+	return e.meta["organization"].value != "" || e.meta["fqn"].value != ""
 }
 
 func (d *document) unknownKind(line int, e *envelope) {
 	var elsewhere, names []string
 	for _, k := range Kinds {
-		if k.Name == e.kind {
+		if k.Name == e.kind && !slices.Contains(elsewhere, k.APIVersion) {
 			elsewhere = append(elsewhere, k.APIVersion)
 		}
 		if k.APIVersion == e.apiVersion || k.APIVersion == coreV2 && e.apiVersion == coreGitOpsV2 {
@@ -261,7 +263,9 @@ func (d *document) unknownKind(line int, e *envelope) {
 func apiVersions() []string {
 	var all []string
 	for _, k := range Kinds {
-		all = append(all, k.APIVersion)
+		if !k.Istio() {
+			all = append(all, k.APIVersion)
+		}
 	}
 	all = append(all, coreGitOpsV2)
 	slices.Sort(all)
@@ -278,11 +282,10 @@ func laterKind(apiVersion, kind string) bool {
 
 // laterKinds are the kinds of the API that are not in Kinds yet.
 var laterKinds = map[string]string{
-	coreV2:                            "OrganizationSetting TenantSetting ClusterOnboardingConfig Team ServiceAccount ResourceStatus",
-	gatewayV2:                         "Tier1Gateway EgressGateway Gateway SharedGatewayReferenceGrant InstallGateway",
-	"traffic.tsb.tetrate.io/v2":       "Group TrafficSetting ServiceRoute",
-	"istiointernal.tsb.tetrate.io/v2": "Group",
-	"application.tsb.tetrate.io/v2":   "Application API",
+	coreV2:                          "OrganizationSetting TenantSetting ClusterOnboardingConfig Team ServiceAccount ResourceStatus",
+	gatewayV2:                       "Tier1Gateway EgressGateway Gateway SharedGatewayReferenceGrant InstallGateway",
+	"traffic.tsb.tetrate.io/v2":     "Group TrafficSetting ServiceRoute",
+	"application.tsb.tetrate.io/v2": "Application API",
 	"rbac.tsb.tetrate.io/v2": "Role AccessBindings OrganizationAccessBindings TenantAccessBindings WorkspaceAccessBindings " +
 		"GatewayAccessBindings TrafficAccessBindings SecurityAccessBindings IstioInternalAccessBindings ApplicationAccessBindings APIAccessBindings",
 	"extension.tsb.tetrate.io/v2": "WasmExtension",

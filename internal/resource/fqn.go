@@ -7,7 +7,8 @@ import (
 )
 
 var (
-	dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	dnsLabel  = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	subdomain = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 	// userName also allows what login names and mail addresses have.
 	userName = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9._@+]{0,252}[A-Za-z0-9])?$`)
 )
@@ -47,6 +48,10 @@ func nameProblem(k *Kind, name string) string {
 	switch {
 	case name == "":
 		return "the name of the " + k.Name + " is empty"
+	case k.Istio():
+		if !subdomain.MatchString(name) || len(name) > 253 {
+			return fmt.Sprintf("%q is not the name of a Kubernetes object: at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends", name)
+		}
 	case k.Plural == "users":
 		if !userName.MatchString(name) {
 			return fmt.Sprintf("%q is not a user name: letters, digits and -._@+", name)

@@ -15,17 +15,28 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Etag identifies the content of a resource: a quoted base64 of the SHA-256 of its kind, name and specification as
-// JSON with sorted keys. Equal content always has the same etag.
-func Etag(kind *Kind, fqn FQN, spec proto.Message) string {
+// Etag identifies the content of a resource: a quoted base64 of the SHA-256 of its kind, name and content as JSON with
+// sorted keys. Equal content always has the same etag.
+func Etag(r *Resource) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n", kind.ID(), fqn)
-	h.Write(SpecJSON(spec))
+	fmt.Fprintf(h, "%s\n%s\n", r.Kind.ID(), r.FQN)
+	h.Write(ContentJSON(r))
 	return `"` + base64.StdEncoding.EncodeToString(h.Sum(nil)[:8]) + `"`
 }
 
 // SpecJSON is a message as JSON with sorted keys and no white space; equal messages always give the same bytes.
 func SpecJSON(m proto.Message) []byte { return appendMessage(make([]byte, 0, 512), m.ProtoReflect()) }
+
+// ContentJSON is all that users say of a resource as JSON with sorted keys and no white space: its specification, and of an object
+// of Istio's kinds its metadata.
+func ContentJSON(r *Resource) []byte {
+	spec := SpecJSON(r.Spec)
+	if r.Object == nil {
+		return spec
+	}
+	b := append([]byte(`{"metadata":`), SpecJSON(r.Object)...)
+	return append(append(append(b, `,"spec":`...), spec...), '}')
+}
 
 // appendMessage writes what mustJSON makes of tree, without the maps in between.
 func appendMessage(b []byte, m protoreflect.Message) []byte {
@@ -57,8 +68,10 @@ func appendField(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value
 	switch {
 	case fd.IsMap():
 		keys := make([]string, 0, v.Map().Len())
-		v.Map().Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
+		values := make(map[string]protoreflect.Value, v.Map().Len())
+		v.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
 			keys = append(keys, k.String())
+			values[k.String()] = v
 			return true
 		})
 		slices.Sort(keys)
@@ -68,7 +81,7 @@ func appendField(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value
 				b = append(b, ',')
 			}
 			b = append(appendText(b, k), ':')
-			b = appendValue(b, fd.MapValue(), v.Map().Get(protoreflect.ValueOfString(k).MapKey()))
+			b = appendValue(b, fd.MapValue(), values[k])
 		}
 		return append(b, '}')
 	case fd.IsList():

@@ -6,8 +6,12 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	extensions "istio.io/api/extensions/v1alpha1"
+	networking "istio.io/api/networking/v1alpha3"
+
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
@@ -21,11 +25,17 @@ const (
 
 	securityV2 = "security.tsb.tetrate.io/v2"
 
-	extensionV2 = "extension.tsb.tetrate.io/v2"
+	extensionV2     = "extension.tsb.tetrate.io/v2"
+	istioInternalV2 = "istiointernal.tsb.tetrate.io/v2"
 
 	// coreGitOpsV2 is how Kubernetes objects spell coreV2.
 	coreGitOpsV2 = "tsb.tetrate.io/v2"
 )
+
+// networkingV1 is the API version of most of Istio's kinds, olderNetworking are those that say the same.
+const networkingV1 = "networking.istio.io/v1"
+
+var olderNetworking = []string{"networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"}
 
 // Kinds are all kinds of the API, parents before their children. It is a table: nobody writes to it.
 var Kinds = []*Kind{
@@ -134,12 +144,54 @@ var Kinds = []*Kind{
 		Short: []string{"sss", "tsss"},
 		Spec:  func() proto.Message { return new(securityv2.ServiceSecuritySetting) },
 	},
+	{
+		APIVersion: networkingV1, Name: "VirtualService", Parent: trafficV2 + "/Group", Within: "trafficgroups",
+		Plural: "virtualservices", Singular: "virtualservice", Versions: olderNetworking,
+		Spec: func() proto.Message { return new(networking.VirtualService) },
+	},
+	{
+		APIVersion: networkingV1, Name: "DestinationRule", Parent: trafficV2 + "/Group", Within: "trafficgroups",
+		Plural: "destinationrules", Singular: "destinationrule", Versions: olderNetworking,
+		Spec: func() proto.Message { return new(networking.DestinationRule) },
+	},
+	{
+		APIVersion: networkingV1, Name: "Sidecar", Parent: trafficV2 + "/Group", Within: "trafficgroups",
+		Plural: "sidecars", Singular: "sidecar", Versions: olderNetworking,
+		Spec: func() proto.Message { return new(networking.Sidecar) },
+	},
+	{
+		APIVersion: istioInternalV2, Name: "Group", Parent: coreV2 + "/Workspace", Plural: "istiointernalgroups", Singular: "group",
+		Key: "group", Annotation: "istioInternalGroup", Short: []string{"iig", "tiig", "istiointernalgroup"},
+		Spec: func() proto.Message { return new(istiointernalv2.Group) },
+	},
+	{
+		APIVersion: "networking.istio.io/v1alpha3", Name: "EnvoyFilter", Parent: istioInternalV2 + "/Group", Within: "istiointernalgroups",
+		Plural: "envoyfilters", Singular: "envoyfilter",
+		Spec: func() proto.Message { return new(networking.EnvoyFilter) },
+	},
+	{
+		APIVersion: networkingV1, Name: "ServiceEntry", Parent: istioInternalV2 + "/Group", Within: "istiointernalgroups",
+		Plural: "serviceentries", Singular: "serviceentry", Versions: olderNetworking,
+		Spec: func() proto.Message { return new(networking.ServiceEntry) },
+	},
+	{
+		APIVersion: "extensions.istio.io/v1alpha1", Name: "WasmPlugin", Parent: istioInternalV2 + "/Group", Within: "istiointernalgroups",
+		Plural: "wasmplugins", Singular: "wasmplugin",
+		Spec: func() proto.Message { return new(extensions.WasmPlugin) },
+	},
 }
 
 // ByID returns the kind with an ID, nil when there is none.
 func ByID(id string) *Kind {
 	for _, k := range Kinds {
-		if len(id) == len(k.APIVersion)+1+len(k.Name) && strings.HasPrefix(id, k.APIVersion) && strings.HasSuffix(id, k.Name) {
+		rest := id
+		if k.Within != "" {
+			if len(id) <= len(k.Within) || id[:len(k.Within)] != k.Within {
+				continue
+			}
+			rest = id[len(k.Within)+1:]
+		}
+		if len(rest) == len(k.APIVersion)+1+len(k.Name) && strings.HasPrefix(rest, k.APIVersion) && strings.HasSuffix(rest, k.Name) {
 			return k
 		}
 	}
@@ -147,16 +199,24 @@ func ByID(id string) *Kind {
 }
 
 // Lookup returns the kinds that a person may mean with a word: a kind ("IngressGateway"), with or without its API
-// version, a plural, a singular or a short name, in any case.
+// version, a plural, a singular or a short name, in any case. A name that this API shares with Istio is this API's: Istio's
+// Gateway has its API version before it, or is called by its plural.
 func Lookup(word string) []*Kind {
-	var found []*Kind
+	var own, istio []*Kind
 	for _, k := range Kinds {
-		names := append([]string{k.Name, k.ID(), k.Plural, k.Singular}, k.Short...)
-		if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, word) }) {
-			found = append(found, k)
+		names := append([]string{k.Name, k.ID(), k.Plural, k.Singular, k.APIVersion + "/" + k.Name}, k.Short...)
+		switch {
+		case !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, word) }):
+		case k.Istio():
+			istio = append(istio, k)
+		default:
+			own = append(own, k)
 		}
 	}
-	return found
+	if len(own) > 0 {
+		return own
+	}
+	return istio
 }
 
 // child returns the kind of the children of parent (nil for the root) below a plural, nil when there is none.
@@ -183,10 +243,17 @@ func (k *Kind) Lineage() []*Kind {
 	return line
 }
 
-// byEnvelope returns the kind that apiVersion and kind of a document name, nil when it is none of ours.
-func byEnvelope(apiVersion, kind string) *Kind {
+// byEnvelope returns the kinds that apiVersion and kind of a document name: none of ours, one, or those of Istio that stand
+// below groups of several types.
+func byEnvelope(apiVersion, kind string) []*Kind {
 	if apiVersion == coreGitOpsV2 {
 		apiVersion = coreV2
 	}
-	return ByID(apiVersion + "/" + kind)
+	var found []*Kind
+	for _, k := range Kinds {
+		if k.Name == kind && (k.APIVersion == apiVersion || slices.Contains(k.Versions, apiVersion)) {
+			found = append(found, k)
+		}
+	}
+	return found
 }

@@ -21,20 +21,24 @@ func (d *document) resource(w *walker, e *envelope, kind *Kind, before int) {
 		w.message(e.spec, spec.ProtoReflect(), "spec")
 	}
 	etag := d.outputs(w, e, fqn)
-	d.fromMetadata(e, spec.ProtoReflect())
+	r := &Resource{Kind: kind, FQN: cmp.Or(fqn, FQN("?")), Spec: spec} // the walker sets no output fields
+	d.fromMetadata(e, r)
 	for i := range d.problems[before:] {
 		d.problems[before+i].Resource = fqn
 	}
-	r := &Resource{Kind: kind, FQN: cmp.Or(fqn, FQN("?")), Spec: spec} // the walker sets no output fields
+	until := len(d.problems)
 	for _, p := range checkSpec(r) {
-		if !d.related(before, p.Field) {
+		if !kind.Istio() {
+			until = len(d.problems)
+		}
+		if !d.related(before, until, p.Field) {
 			d.problem(e.line(p.Field), p.Field, "%s", p.Message)
 		}
 	}
 	if len(d.problems) > before {
 		return
 	}
-	r.Etag = Etag(kind, fqn, spec)
+	r.Etag = Etag(r)
 	decoded := Decoded{
 		File: d.file, Line: e.root.Line + d.chunk.above, Document: d.number, Object: d.object, Resource: r, Etag: etag,
 	}
@@ -49,19 +53,20 @@ func (d *document) resource(w *walker, e *envelope, kind *Kind, before int) {
 
 // warnings are those of Warnings, which is asked only when there can be some.
 func (w *walker) warnings(r *Resource) []Problem {
-	if !w.old && r.Kind.Instead == "" {
+	if !w.old && r.Kind.Instead == "" && !r.Kind.Istio() {
 		return nil
 	}
 	return Warnings(r)
 }
 
 // related says whether there is a problem with a field, something in it or something around it, or one that says that
-// the field is meant: then a second one would only be its consequence.
-func (d *document) related(from int, field string) bool {
+// the field is meant: then a second one would only be its consequence. What Istio says of one specification are no consequences of each
+// other.
+func (d *document) related(from, until int, field string) bool {
 	if slices.ContainsFunc(d.meant, func(m string) bool { return within(m, field) }) {
 		return true
 	}
-	return slices.ContainsFunc(d.problems[from:], func(p Problem) bool {
+	return slices.ContainsFunc(d.problems[from:until], func(p Problem) bool {
 		return p.Field != "" && (within(p.Field, field) || within(field, p.Field))
 	})
 }
@@ -122,8 +127,8 @@ func (d *document) givenFQN(e *envelope) (text, string) {
 	if t := e.meta["fqn"]; t.value != "" {
 		return t, "metadata.fqn"
 	}
-	if t := e.annotations[annotationPrefix+"fqn"]; t.value != "" {
-		return t, mapPath("metadata.annotations", annotationPrefix+"fqn")
+	if t, field, _ := e.placing("fqn"); t.value != "" {
+		return t, field
 	}
 	if n := lookup(e.spec, "fqn"); n != nil && n.Kind == yaml.ScalarNode && !isNull(n) {
 		return text{n.Value, n.Line}, "spec.fqn"
@@ -141,11 +146,19 @@ func (e *envelope) name(k *Kind, own bool) (value string, line int, field string
 	if t, ok := e.meta[k.Key]; ok {
 		return t.value, t.line, field
 	}
-	annotation := annotationPrefix + cmp.Or(k.Annotation, k.Key)
-	if t, ok := e.annotations[annotation]; ok {
-		return t.value, t.line, mapPath("metadata.annotations", annotation)
+	if t, at, ok := e.placing(cmp.Or(k.Annotation, k.Key)); ok {
+		return t.value, t.line, at
 	}
 	return "", 0, field
+}
+
+// placing is an annotation that places an object, or a label, which objects of Istio's kinds may have instead.
+func (e *envelope) placing(key string) (t text, field string, ok bool) {
+	if t, ok = e.annotations[annotationPrefix+key]; ok {
+		return t, mapPath("metadata.annotations", annotationPrefix+key), true
+	}
+	t, ok = e.labels[annotationPrefix+key]
+	return t, mapPath("metadata.labels", annotationPrefix+key), ok
 }
 
 func (e *envelope) metaLine() int {
@@ -183,7 +196,7 @@ func (d *document) foreignKeys(e *envelope, kind *Kind) {
 				d.problem(t.line, "metadata."+key, "is %q, but metadata.name is %q", t.value, e.meta["name"].value)
 			}
 		default:
-			a, ok := e.annotations[annotationPrefix+cmp.Or(line[i].Annotation, key)]
+			a, _, ok := e.placing(cmp.Or(line[i].Annotation, key))
 			if ok && a.value != t.value {
 				d.problem(t.line, "metadata."+key, "is %q, but the annotation says %q", t.value, a.value)
 			}
@@ -206,8 +219,14 @@ func (d *document) outputs(w *walker, e *envelope, fqn FQN) (etag string) {
 	return ""
 }
 
-// fromMetadata copies what may stand in metadata as well as in the specification. The specification wins.
-func (d *document) fromMetadata(e *envelope, m protoreflect.Message) {
+// fromMetadata copies what may stand in metadata as well as in the specification. The specification wins. Of an object of Istio's
+// kinds it is kept beside the specification.
+func (d *document) fromMetadata(e *envelope, r *Resource) {
+	if r.Kind.Istio() {
+		r.Object = e.objectMeta()
+		return
+	}
+	m := r.Spec.ProtoReflect()
 	fields := m.Descriptor().Fields()
 	for _, key := range []string{"displayName", "description"} {
 		fd, t := fields.ByJSONName(key), e.meta[key]

@@ -95,7 +95,9 @@ func shortName(m protoreflect.MessageDescriptor) string {
 
 func (p *page) kind(k *Kind) {
 	m := k.Spec().ProtoReflect().Descriptor()
-	p.seen[m.FullName()] = true
+	if !k.Istio() {
+		p.seen[m.FullName()] = true
+	}
 	var parents []string
 	fqn := FQN("")
 	for _, l := range k.Lineage() {
@@ -104,7 +106,11 @@ func (p *page) kind(k *Kind) {
 			parents = append(parents, "`"+l.Key+"`")
 		}
 	}
-	fmt.Fprintf(p, "\n## %s (%s)\n\n%s", k.Name, k.APIVersion, p.sentence(m))
+	fmt.Fprintf(p, "\n## %s (%s)\n\n%s", k.Name, titleOf(k), p.sentence(m))
+	if k.Istio() {
+		p.istioKind(k, fqn)
+		return
+	}
 	fmt.Fprintf(p, "- `apiVersion: %s`, `kind: %s`; for `tctl`: `%s`\n", k.APIVersion, k.Name, strings.Join(append([]string{k.Plural}, k.Short...), "`, `"))
 	if k.Instead != "" {
 		fmt.Fprintf(p, "- deprecated: use %s\n", k.Instead)
@@ -113,6 +119,29 @@ func (p *page) kind(k *Kind) {
 	fmt.Fprintf(p, "- FQN: `%s`\n", fqn)
 	fmt.Fprintf(p, "- REST: `/v2/%s`; create with `POST` of `{\"name\": …, %q: {…}}` to the path without the name\n\n", fqn, k.Singular)
 	p.fields(m)
+}
+
+// titleOf is what stands behind the name of a kind.
+func titleOf(k *Kind) string {
+	if k.Istio() {
+		return k.APIVersion + ", in " + groupNoun(ByID(k.Parent))
+	}
+	return k.APIVersion
+}
+
+// istioKind says how an object of Istio's is placed; its fields are Istio's.
+func (p *page) istioKind(k *Kind, fqn FQN) {
+	fmt.Fprintf(p, "An object of [Istio](https://istio.io/latest/docs/reference/config/), which is passed on as it is: [DIRECT mode](../design/direct-mode.md).\n\n")
+	fmt.Fprintf(p, "- `apiVersion: %s`, `kind: %s`; for `tctl`: `%s`\n", strings.Join(append([]string{k.APIVersion}, k.Versions...), "` or `"), k.Name, k.Plural)
+	var keys []string
+	for _, l := range k.Lineage() {
+		if l != k {
+			keys = append(keys, "`"+annotationPrefix+cmp.Or(l.Annotation, l.Key)+"`")
+		}
+	}
+	fmt.Fprintf(p, "- metadata: `name`, `namespace`, annotations or labels %s\n", strings.Join(keys, ", "))
+	fmt.Fprintf(p, "- FQN: `%s`\n", fqn)
+	fmt.Fprintf(p, "- REST: `/v2/%s`; create with `POST` of `{\"name\": …, %q: {\"metadata\": {\"namespace\": …}, …}}` to the path without the name\n", fqn, k.Singular)
 }
 
 // sentence is the comment of a message as a paragraph.

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 )
 
 // Kind is one row of Kinds: everything the product needs to know about a kind besides its meaning.
@@ -27,12 +29,25 @@ type Kind struct {
 	Short []string
 	// Instead says what has taken the place of a kind that is still taken.
 	Instead string
+	// Within is the plural of the parent of a kind of Istio's, whose objects are passed on as they are; empty for all others. Such a
+	// kind may stand below groups of several types, so that it is part of the ID.
+	Within string
+	// Versions are further API versions that mean the same.
+	Versions []string
 	// Spec makes an empty message of the kind's specification.
 	Spec func() proto.Message
 }
 
-// ID is "<apiVersion>/<Kind>": unique, and what the wire calls a kind.
-func (k *Kind) ID() string { return k.APIVersion + "/" + k.Name }
+// ID is "<apiVersion>/<Kind>", for Istio's kinds "<plural of the group>/<apiVersion>/<Kind>": unique, and what the wire calls a kind.
+func (k *Kind) ID() string {
+	if k.Within != "" {
+		return k.Within + "/" + k.APIVersion + "/" + k.Name
+	}
+	return k.APIVersion + "/" + k.Name
+}
+
+// Istio says that the kind is Istio's own.
+func (k *Kind) Istio() bool { return k.Within != "" }
 
 // FQN is the full name of a resource: alternating plurals and names, for example
 // "organizations/tetrate/tenants/test/workspaces/bookinfo".
@@ -99,7 +114,9 @@ type Resource struct {
 	FQN  FQN
 	// Spec is never nil. Its output-only fields fqn and etag are empty; they are filled in on the way out.
 	Spec proto.Message
-	// Etag is the hash of the specification, see Etag.
+	// Object is what else there is to say of an object of Istio's kinds; nil for all other resources. It never changes either.
+	Object *isthmusv1.ObjectMeta
+	// Etag is the hash of the content, see Etag.
 	Etag string
 	// Created and Revision are the commits that made it and last changed it; 0 before it is stored.
 	Created, Revision int64

@@ -37,6 +37,9 @@ func TestKinds(t *testing.T) {
 		if p := ByID(k.Parent); p != nil && p.Key == "" {
 			t.Errorf("%s has children but no key", p.ID())
 		}
+		if k.Istio() && (k.Within != ByID(k.Parent).Plural || istioRules(k.Spec()) == nil) {
+			t.Errorf("%s stands below %s, or nothing checks it as Istio does", k.ID(), k.Parent)
+		}
 		for _, s := range k.Short {
 			if words[s] != "" {
 				t.Errorf("%q is short for %s and %s", s, words[s], k.ID())
@@ -48,7 +51,7 @@ func TestKinds(t *testing.T) {
 		}
 		for _, name := range []string{"fqn", "etag"} {
 			fd := k.Spec().ProtoReflect().Descriptor().Fields().ByJSONName(name)
-			if fd == nil || !isOutput(fd) {
+			if !k.Istio() && (fd == nil || !isOutput(fd)) {
 				t.Errorf("%s has no output field %s", k.ID(), name)
 			}
 		}
@@ -108,7 +111,7 @@ func TestFQN(t *testing.T) {
 func TestEtag(t *testing.T) {
 	kind := ByID(coreV2 + "/Tenant")
 	a := New(kind, tenant, &tsbv2.Tenant{DisplayName: "x", Fqn: "ignored", Etag: "ignored"})
-	if want := Etag(kind, tenant, &tsbv2.Tenant{DisplayName: "x"}); a.Etag != want || len(want) != 14 || want[0] != '"' {
+	if want := Etag(&Resource{Kind: kind, FQN: tenant, Spec: &tsbv2.Tenant{DisplayName: "x"}}); a.Etag != want || len(want) != 14 || want[0] != '"' {
 		t.Errorf("etag %s, want %s: quoted, of twelve characters, without the output fields", a.Etag, want)
 	}
 	for name, b := range map[string]*Resource{
@@ -118,6 +121,16 @@ func TestEtag(t *testing.T) {
 		if a.Etag == b.Etag {
 			t.Errorf("%s does not change the etag", name)
 		}
+	}
+}
+
+// TestObjectMeta: only binary clients can send metadata of an object with something that is none.
+func TestObjectMeta(t *testing.T) {
+	r := New(ByID(coreV2+"/Tenant"), tenant, &tsbv2.Tenant{})
+	r.Object = &isthmusv1.ObjectMeta{Namespace: "x"}
+	want := "metadata: is for objects of Istio's kinds only"
+	if got := Check(r); len(got) != 1 || got[0].Field+": "+got[0].Message != want {
+		t.Errorf("Check() = %v, want %q", got, want)
 	}
 }
 

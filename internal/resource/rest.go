@@ -80,21 +80,15 @@ func (d *document) json(body []byte) *yaml.Node {
 	return root
 }
 
-// rest makes a resource of its flat form.
+// rest makes a resource of its flat form, and checks it.
 func (d *document) rest(kind *Kind, n *yaml.Node) (*Resource, string, []Problem) {
-	w := newWalker(d)
-	spec := kind.Spec()
-	w.message(n, spec.ProtoReflect(), "spec")
-	if f := lookup(n, "fqn"); f != nil && f.Value != "" && f.Value != string(d.fqn) && !isNull(f) {
-		w.at(f, "spec.fqn", "is %q, but the path says %q", f.Value, d.fqn)
-	}
-	etag := ""
-	if e := lookup(n, "etag"); e != nil && e.Kind == yaml.ScalarNode && !isNull(e) {
-		etag = e.Value
-	}
-	r := New(kind, d.fqn, spec)
+	r, etag := d.flat(kind, n)
+	until := len(d.problems)
 	for _, p := range Check(r) {
-		if !d.related(0, p.Field) && (p.Field != "fqn" || !d.reported("name")) {
+		if !kind.Istio() {
+			until = len(d.problems)
+		}
+		if !d.related(0, until, p.Field) && (p.Field != "fqn" || !d.reported("name")) {
 			d.problems = append(d.problems, p)
 		}
 	}
@@ -102,6 +96,25 @@ func (d *document) rest(kind *Kind, n *yaml.Node) (*Resource, string, []Problem)
 		return nil, etag, d.restProblems()
 	}
 	return r, etag, nil
+}
+
+// flat makes a resource of its flat form.
+func (d *document) flat(kind *Kind, n *yaml.Node) (r *Resource, etag string) {
+	w, whole := newWalker(d), n
+	r = &Resource{Kind: kind, FQN: d.fqn, Spec: kind.Spec()}
+	if kind.Istio() {
+		n = d.restObject(w, r, n)
+	}
+	w.message(n, r.Spec.ProtoReflect(), "spec")
+	if f := lookup(whole, "fqn"); f != nil && f.Value != "" && f.Value != string(d.fqn) && !isNull(f) {
+		w.at(f, "spec.fqn", "is %q, but the path says %q", f.Value, d.fqn)
+	}
+	if e := lookup(whole, "etag"); e != nil && e.Kind == yaml.ScalarNode && !isNull(e) {
+		etag = e.Value
+	}
+	clearOutput(r.Spec.ProtoReflect())
+	r.Etag = Etag(r)
+	return r, etag
 }
 
 // restProblems are the problems without places: a body has no file and no document.

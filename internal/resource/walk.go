@@ -255,7 +255,11 @@ func (w *walker) mapField(n *yaml.Node, m protoreflect.Message, fd protoreflect.
 	mp := m.Mutable(fd).Map()
 	for _, p := range pairs {
 		at := mapPath(path, p.name)
-		key := protoreflect.ValueOfString(p.name).MapKey()
+		key, number := mapKey(fd.MapKey(), p.name)
+		if !number {
+			w.at(p.key, at, "the key must be a whole decimal number")
+			continue
+		}
 		if why := placeholderProblem("", p.name); why != "" {
 			w.at(p.key, path, "%s", why)
 			continue
@@ -270,6 +274,18 @@ func (w *walker) mapField(n *yaml.Node, m protoreflect.Message, fd protoreflect.
 			mp.Set(key, v)
 		}
 	}
+}
+
+// mapKey is the key of a map; false for one that should be a number and is none.
+func mapKey(fd protoreflect.FieldDescriptor, text string) (protoreflect.MapKey, bool) {
+	if fd.Kind() == protoreflect.StringKind {
+		return protoreflect.ValueOfString(text).MapKey(), true
+	}
+	v, why := parseNumber(text, fd, func() string { return "no number" })
+	if why != "" {
+		return protoreflect.MapKey{}, false
+	}
+	return v.MapKey(), true
 }
 
 func oneofNames(o protoreflect.OneofDescriptor) string {

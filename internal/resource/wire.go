@@ -13,7 +13,9 @@ import (
 // from now on.
 func New(kind *Kind, fqn FQN, spec proto.Message) *Resource {
 	clearOutput(spec.ProtoReflect())
-	return &Resource{Kind: kind, FQN: fqn, Spec: spec, Etag: Etag(kind, fqn, spec)}
+	r := &Resource{Kind: kind, FQN: fqn, Spec: spec}
+	r.Etag = Etag(r)
+	return r
 }
 
 // Pack is a resource as it travels. Its fqn and etag are not repeated in the specification.
@@ -22,7 +24,20 @@ func Pack(r *Resource) (*isthmusv1.Resource, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pack %q: %w", r.FQN, err)
 	}
-	return &isthmusv1.Resource{Kind: r.Kind.ID(), Fqn: string(r.FQN), Etag: r.Etag, Revision: r.Revision, Spec: spec}, nil
+	return &isthmusv1.Resource{Kind: r.Kind.ID(), Fqn: string(r.FQN), Etag: r.Etag, Revision: r.Revision, Spec: spec, Object: r.Object}, nil
+}
+
+// Received is a resource as the server sent it, with what the server filled in.
+func Received(in *isthmusv1.Resource) (*Resource, error) {
+	fqn, kind, err := ParseFQN(in.GetFqn())
+	if err != nil {
+		return nil, err
+	}
+	spec := kind.Spec()
+	if err := in.GetSpec().UnmarshalTo(spec); err != nil {
+		return nil, fmt.Errorf("unpack %q: %w", fqn, err)
+	}
+	return &Resource{Kind: kind, FQN: fqn, Spec: spec, Object: in.GetObject(), Etag: in.GetEtag()}, nil
 }
 
 // Unpack is the inverse of Pack for what comes from outside: the result has a fresh etag and no revision, and only
@@ -48,5 +63,8 @@ func Unpack(in *isthmusv1.Resource) (*Resource, []Problem) {
 			return problem("spec", "%v", err)
 		}
 	}
-	return New(kind, fqn, spec), nil
+	clearOutput(spec.ProtoReflect())
+	r := &Resource{Kind: kind, FQN: fqn, Spec: spec, Object: in.GetObject()}
+	r.Etag = Etag(r)
+	return r, nil
 }

@@ -120,6 +120,8 @@ func (b *batch) expect(tx *store.Tx, it *item, old *resource.Resource) (problem,
 		return refuse(connect.CodeNotFound, "it does not exist")
 	case b.mode == isthmusv1.ApplyRequest_MODE_UPDATE && it.etag == "":
 		return refuse(connect.CodeInvalidArgument, "an update needs the etag that was read")
+	case old != nil && old.Object.GetNamespace() != it.resource.Object.GetNamespace():
+		return refuse(connect.CodeInvalidArgument, "it is in namespace %q: %s, or delete it first", old.Object.GetNamespace(), resource.UniqueInGroup)
 	case it.etag != "" && old == nil:
 		return refuse(connect.CodeAborted, "it has the etag %s but does not exist any more; leave the etag out to create it", it.etag)
 	case it.etag != "" && old.Etag != it.etag:

@@ -178,7 +178,7 @@ func (h *rest) list(ctx context.Context, parent, plural string) (any, error) {
 	}
 	var all []*resource.Resource
 	for _, in := range res.GetResources() {
-		r, err := unwire(in)
+		r, err := resource.Received(in)
 		if err != nil {
 			return nil, err
 		}
@@ -231,21 +231,11 @@ func (h *rest) write(ctx context.Context, r *resource.Resource, etag string, mod
 
 // flat is a resource as REST answers it.
 func flat(in *isthmusv1.Resource) (json.RawMessage, error) {
-	r, err := unwire(in)
+	r, err := resource.Received(in)
 	if err != nil {
 		return nil, err
 	}
 	return resource.EncodeREST(r), nil
-}
-
-// unwire is the inverse of wire, with what the server filled in.
-func unwire(in *isthmusv1.Resource) (*resource.Resource, error) {
-	kind := resource.ByID(in.GetKind())
-	spec := kind.Spec()
-	if err := in.GetSpec().UnmarshalTo(spec); err != nil {
-		return nil, fmt.Errorf("unpack %q: %w", in.GetFqn(), err)
-	}
-	return &resource.Resource{Kind: kind, FQN: resource.FQN(in.GetFqn()), Spec: spec, Etag: in.GetEtag()}, nil
 }
 
 // textProblems is what is wrong with the text of a request.

@@ -117,7 +117,7 @@ func (v View) passive(r *resource.Resource) bool {
 	switch r.FQN.Plural() {
 	case "settings", "servicesettings", "users":
 		return true
-	case "organizations", "tenants", "workspaces", "gatewaygroups", "trafficgroups", "securitygroups":
+	case "organizations", "tenants", "workspaces", "gatewaygroups", "trafficgroups", "securitygroups", "istiointernalgroups":
 		for _, c := range v.children(r.FQN) {
 			if !v.passive(c) {
 				return false

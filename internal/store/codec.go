@@ -20,6 +20,7 @@ const (
 	fieldEtag    protowire.Number = 2
 	fieldCreated protowire.Number = 3
 	fieldSpec    protowire.Number = 4
+	fieldObject  protowire.Number = 5
 )
 
 // encodeWrites turns changes into writes in key order.
@@ -70,7 +71,15 @@ func encodeResource(r *resource.Resource) ([]byte, error) {
 	b = protowire.AppendTag(b, fieldCreated, protowire.VarintType)
 	b = protowire.AppendVarint(b, uint64(r.Created))
 	b = protowire.AppendTag(b, fieldSpec, protowire.BytesType)
-	return protowire.AppendBytes(b, spec), nil
+	b = protowire.AppendBytes(b, spec)
+	if r.Object == nil {
+		return b, nil
+	}
+	object, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.Object)
+	if err != nil {
+		return nil, err
+	}
+	return protowire.AppendBytes(protowire.AppendTag(b, fieldObject, protowire.BytesType), object), nil
 }
 
 // decode is the value of a key that the record of a revision wrote.
@@ -125,6 +134,12 @@ func decodeResource(fqn resource.FQN, v Value, cfg *Config) (*resource.Resource,
 			r.Created = int64(created)
 		case fieldSpec:
 			spec, _ = protowire.ConsumeBytes(field)
+		case fieldObject:
+			object, _ := protowire.ConsumeBytes(field)
+			r.Object = new(isthmusv1.ObjectMeta)
+			if err := proto.Unmarshal(object, r.Object); err != nil {
+				return nil, err
+			}
 		}
 		b = b[n+m:]
 	}

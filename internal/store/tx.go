@@ -96,8 +96,8 @@ func (tx *Tx) put(r, old *resource.Resource) (Outcome, error) {
 	case r.Kind == nil || r.Spec == nil || r.FQN == "":
 		return Unchanged, fmt.Errorf("put %q: a resource needs a kind, a name and a specification", r.FQN)
 	}
-	n := &resource.Resource{Kind: r.Kind, FQN: r.FQN, Spec: r.Spec, Created: tx.Revision(), Revision: tx.Revision()}
-	n.Etag = resource.Etag(n.Kind, n.FQN, n.Spec)
+	n := &resource.Resource{Kind: r.Kind, FQN: r.FQN, Spec: r.Spec, Object: r.Object, Created: tx.Revision(), Revision: tx.Revision()}
+	n.Etag = resource.Etag(n)
 	outcome := Created
 	if old != nil {
 		if old.Etag == n.Etag && old.Kind.ID() == n.Kind.ID() {
@@ -263,12 +263,12 @@ func change(before, after *resource.Resource) Change {
 	if before == nil {
 		c.Operation = "CREATE"
 	} else {
-		c.FQN, c.Kind, c.Before = before.FQN, before.Kind.ID(), string(resource.SpecJSON(before.Spec))
+		c.FQN, c.Kind, c.Before = before.FQN, before.Kind.ID(), string(resource.ContentJSON(before))
 	}
 	if after == nil {
 		c.Operation = "DELETE"
 	} else {
-		c.FQN, c.Kind, c.After = after.FQN, after.Kind.ID(), string(resource.SpecJSON(after.Spec))
+		c.FQN, c.Kind, c.After = after.FQN, after.Kind.ID(), string(resource.ContentJSON(after))
 	}
 	return c
 }

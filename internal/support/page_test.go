@@ -6,13 +6,11 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"isthmus.dev/isthmus/internal/resource"
 )
 
 func kindNames() map[protoreflect.FullName]string {
 	out := map[protoreflect.FullName]string{}
-	for _, k := range resource.Kinds {
+	for _, k := range ownKinds() {
 		out[k.Spec().ProtoReflect().Descriptor().FullName()] = k.Name
 	}
 	return out
@@ -39,7 +37,7 @@ A value that is not listed is that of the absent field. [Kinds](kinds.md) says w
 func (e *evidence) page(install []installed) string {
 	var b, body strings.Builder
 	counts := map[string]int{}
-	kinds := len(resource.Kinds)
+	kinds := len(ownKinds())
 	for i, sec := range e.schema.sections {
 		if i == kinds {
 			body.WriteString("\n# Objects of several kinds\n")

@@ -1,6 +1,7 @@
 package support
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -38,7 +39,7 @@ type schema struct {
 func newSchema() *schema {
 	s := &schema{shared: map[protoreflect.FullName]bool{}, links: map[row]protoreflect.FullName{}, output: map[row]bool{}}
 	users := map[protoreflect.FullName]int{}
-	for _, k := range resource.Kinds {
+	for _, k := range ownKinds() {
 		countUsers(k.Spec().ProtoReflect().Descriptor(), users)
 	}
 	for name, n := range users {
@@ -50,7 +51,7 @@ func newSchema() *schema {
 		listed[md.FullName()] = true
 		s.sections = append(s.sections, section{Title: title, Owner: md.FullName(), Rows: s.rows(md.FullName(), md, "", false, &todo)})
 	}
-	for _, k := range resource.Kinds {
+	for _, k := range ownKinds() {
 		add(k.Name+" ("+k.APIVersion+")", k.Spec().ProtoReflect().Descriptor())
 	}
 	for len(todo) > 0 {
@@ -61,6 +62,11 @@ func newSchema() *schema {
 		}
 	}
 	return s
+}
+
+// ownKinds are those of this API. Fields of Istio's kinds are passed on as they are.
+func ownKinds() []*resource.Kind {
+	return slices.DeleteFunc(slices.Clone(resource.Kinds), (*resource.Kind).Istio)
 }
 
 // objectName is a message without its package.

@@ -1,5 +1,5 @@
-// Package wellknown holds the names that the server and the edge of a cluster agree upon. Neither imports the other: what
-// one writes into an object, the other finds there by these.
+// Package wellknown holds the names that the server and the edge of a cluster, or stages of the server, agree upon. Neither imports
+// the other: what one writes into an object, the other finds there by these.
 package wellknown
 
 const (
@@ -8,6 +8,14 @@ const (
 
 	// GlobalNamespace holds what makes global hosts callable, in every cluster.
 	GlobalNamespace = "xcp-multicluster"
+
+	// How names of objects begin that are made of the hosts of a gateway, and of what it lets out: routes, guards, and rules for calls
+	// of other clusters. Users may have objects of their own beside them.
+	RoutesPrefix = "vs-"
+	GuardPrefix  = "guard-"
+	EgressPrefix = "egress-"
+	Tier1Prefix  = "tier1-"
+	GlobalPrefix = "global-gateway-"
 
 	// GatewayLabel is unique per gateway and namespace on the pods that Isthmus installs.
 	GatewayLabel = "isthmus.dev/gateway"

@@ -73,7 +73,7 @@ func (x ApplyRequest_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ApplyRequest_Mode.Descriptor instead.
 func (ApplyRequest_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{1, 0}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{2, 0}
 }
 
 type ApplyResponse_Result_Outcome int32
@@ -125,7 +125,7 @@ func (x ApplyResponse_Result_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ApplyResponse_Result_Outcome.Descriptor instead.
 func (ApplyResponse_Result_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{2, 0, 0}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{3, 0, 0}
 }
 
 // Resource is one object of the API.
@@ -139,8 +139,10 @@ type Resource struct {
 	// otherwise the stored etag must be equal.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	// revision of the commit that last changed the resource (output).
-	Revision      int64      `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
-	Spec          *anypb.Any `protobuf:"bytes,5,opt,name=spec,proto3" json:"spec,omitempty"`
+	Revision int64      `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	Spec     *anypb.Any `protobuf:"bytes,5,opt,name=spec,proto3" json:"spec,omitempty"`
+	// object is the metadata of a resource that is an Istio object; absent for all others.
+	Object        *ObjectMeta `protobuf:"bytes,6,opt,name=object,proto3" json:"object,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -210,6 +212,74 @@ func (x *Resource) GetSpec() *anypb.Any {
 	return nil
 }
 
+func (x *Resource) GetObject() *ObjectMeta {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+// ObjectMeta is what users say of a Kubernetes object besides its name.
+type ObjectMeta struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Labels        map[string]string      `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Annotations   map[string]string      `protobuf:"bytes,3,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectMeta) Reset() {
+	*x = ObjectMeta{}
+	mi := &file_isthmus_v1_resources_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectMeta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectMeta) ProtoMessage() {}
+
+func (x *ObjectMeta) ProtoReflect() protoreflect.Message {
+	mi := &file_isthmus_v1_resources_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectMeta.ProtoReflect.Descriptor instead.
+func (*ObjectMeta) Descriptor() ([]byte, []int) {
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ObjectMeta) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ObjectMeta) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *ObjectMeta) GetAnnotations() map[string]string {
+	if x != nil {
+		return x.Annotations
+	}
+	return nil
+}
+
 type ApplyRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Resources []*Resource            `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
@@ -224,7 +294,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[1]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -236,7 +306,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[1]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -249,7 +319,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{1}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ApplyRequest) GetResources() []*Resource {
@@ -290,7 +360,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[2]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +372,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[2]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +385,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{2}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ApplyResponse) GetResults() []*ApplyResponse_Result {
@@ -348,7 +418,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[3]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +430,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[3]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +443,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{3}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Problem) GetFqn() string {
@@ -413,7 +483,7 @@ type Problems struct {
 
 func (x *Problems) Reset() {
 	*x = Problems{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[4]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -425,7 +495,7 @@ func (x *Problems) String() string {
 func (*Problems) ProtoMessage() {}
 
 func (x *Problems) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[4]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -438,7 +508,7 @@ func (x *Problems) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problems.ProtoReflect.Descriptor instead.
 func (*Problems) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{4}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Problems) GetProblems() []*Problem {
@@ -457,7 +527,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[5]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -469,7 +539,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[5]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -482,7 +552,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{5}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetRequest) GetFqn() string {
@@ -501,7 +571,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[6]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +583,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[6]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +596,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{6}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetResponse) GetResource() *Resource {
@@ -550,7 +620,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[7]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -562,7 +632,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[7]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +645,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListRequest) GetParent() string {
@@ -609,7 +679,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[8]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +691,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[8]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +704,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListResponse) GetResources() []*Resource {
@@ -666,7 +736,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[9]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -678,7 +748,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[9]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -691,7 +761,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteRequest) GetFqns() []string {
@@ -733,7 +803,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[10]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +815,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[10]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +828,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{10}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteResponse) GetDeleted() []string {
@@ -786,7 +856,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[11]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +868,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[11]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +881,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{11}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StatusRequest) GetFqn() string {
@@ -837,7 +907,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[12]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +919,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[12]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +932,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{12}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StatusResponse) GetStatuses() []*ResourceStatus {
@@ -893,7 +963,7 @@ type ResourceStatus struct {
 
 func (x *ResourceStatus) Reset() {
 	*x = ResourceStatus{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[13]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +975,7 @@ func (x *ResourceStatus) String() string {
 func (*ResourceStatus) ProtoMessage() {}
 
 func (x *ResourceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[13]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +988,7 @@ func (x *ResourceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceStatus.ProtoReflect.Descriptor instead.
 func (*ResourceStatus) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{13}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResourceStatus) GetFqn() string {
@@ -1002,7 +1072,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[14]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1084,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[14]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1097,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{14}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Condition) GetType() string {
@@ -1083,7 +1153,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[15]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1165,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[15]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1178,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{15}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HistoryRequest) GetFqn() string {
@@ -1141,7 +1211,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[16]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1223,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[16]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1236,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{16}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HistoryResponse) GetChanges() []*Change {
@@ -1195,7 +1265,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[17]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1277,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[17]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1290,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Change) GetRevision() int64 {
@@ -1296,7 +1366,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[18]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1378,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[18]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1391,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{18}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchRequest) GetFqn() string {
@@ -1348,7 +1418,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[19]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1430,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[19]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1443,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{19}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchResponse) GetChanges() []*Change {
@@ -1400,7 +1470,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[20]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1482,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[20]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1495,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{20}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PlanRequest) GetResources() []*Resource {
@@ -1452,7 +1522,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[21]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1534,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[21]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1547,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{21}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PlanResponse) GetObjects() []*PlanResponse_Object {
@@ -1506,7 +1576,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[22]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1588,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[22]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1601,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{22}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LoginRequest) GetUsername() string {
@@ -1572,7 +1642,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[23]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +1654,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[23]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +1667,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{23}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LoginResponse) GetToken() string {
@@ -1622,7 +1692,7 @@ type WhoAmIRequest struct {
 
 func (x *WhoAmIRequest) Reset() {
 	*x = WhoAmIRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[24]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1704,7 @@ func (x *WhoAmIRequest) String() string {
 func (*WhoAmIRequest) ProtoMessage() {}
 
 func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[24]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1717,7 @@ func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIRequest.ProtoReflect.Descriptor instead.
 func (*WhoAmIRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{24}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{25}
 }
 
 type WhoAmIResponse struct {
@@ -1661,7 +1731,7 @@ type WhoAmIResponse struct {
 
 func (x *WhoAmIResponse) Reset() {
 	*x = WhoAmIResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[25]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +1743,7 @@ func (x *WhoAmIResponse) String() string {
 func (*WhoAmIResponse) ProtoMessage() {}
 
 func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[25]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +1756,7 @@ func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIResponse.ProtoReflect.Descriptor instead.
 func (*WhoAmIResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{25}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WhoAmIResponse) GetSubject() string {
@@ -1711,7 +1781,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[26]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1723,7 +1793,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[26]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1736,7 +1806,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{26}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{27}
 }
 
 type VersionResponse struct {
@@ -1749,7 +1819,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[27]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1831,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[27]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1844,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{27}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -1801,7 +1871,7 @@ type CreateServiceAccountKeyRequest struct {
 
 func (x *CreateServiceAccountKeyRequest) Reset() {
 	*x = CreateServiceAccountKeyRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[28]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1883,7 @@ func (x *CreateServiceAccountKeyRequest) String() string {
 func (*CreateServiceAccountKeyRequest) ProtoMessage() {}
 
 func (x *CreateServiceAccountKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[28]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +1896,7 @@ func (x *CreateServiceAccountKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceAccountKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceAccountKeyRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{28}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CreateServiceAccountKeyRequest) GetFqn() string {
@@ -1847,7 +1917,7 @@ type CreateServiceAccountKeyResponse struct {
 
 func (x *CreateServiceAccountKeyResponse) Reset() {
 	*x = CreateServiceAccountKeyResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[29]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1859,7 +1929,7 @@ func (x *CreateServiceAccountKeyResponse) String() string {
 func (*CreateServiceAccountKeyResponse) ProtoMessage() {}
 
 func (x *CreateServiceAccountKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[29]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1872,7 +1942,7 @@ func (x *CreateServiceAccountKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceAccountKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateServiceAccountKeyResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{29}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CreateServiceAccountKeyResponse) GetKeyId() string {
@@ -1899,7 +1969,7 @@ type DeleteServiceAccountKeyRequest struct {
 
 func (x *DeleteServiceAccountKeyRequest) Reset() {
 	*x = DeleteServiceAccountKeyRequest{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[30]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1911,7 +1981,7 @@ func (x *DeleteServiceAccountKeyRequest) String() string {
 func (*DeleteServiceAccountKeyRequest) ProtoMessage() {}
 
 func (x *DeleteServiceAccountKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[30]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1924,7 +1994,7 @@ func (x *DeleteServiceAccountKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceAccountKeyRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceAccountKeyRequest) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{30}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeleteServiceAccountKeyRequest) GetFqn() string {
@@ -1949,7 +2019,7 @@ type DeleteServiceAccountKeyResponse struct {
 
 func (x *DeleteServiceAccountKeyResponse) Reset() {
 	*x = DeleteServiceAccountKeyResponse{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[31]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2031,7 @@ func (x *DeleteServiceAccountKeyResponse) String() string {
 func (*DeleteServiceAccountKeyResponse) ProtoMessage() {}
 
 func (x *DeleteServiceAccountKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[31]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2044,7 @@ func (x *DeleteServiceAccountKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceAccountKeyResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceAccountKeyResponse) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{31}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{32}
 }
 
 type ApplyResponse_Result struct {
@@ -1989,7 +2059,7 @@ type ApplyResponse_Result struct {
 
 func (x *ApplyResponse_Result) Reset() {
 	*x = ApplyResponse_Result{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[32]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2001,7 +2071,7 @@ func (x *ApplyResponse_Result) String() string {
 func (*ApplyResponse_Result) ProtoMessage() {}
 
 func (x *ApplyResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[32]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2084,7 @@ func (x *ApplyResponse_Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse_Result.ProtoReflect.Descriptor instead.
 func (*ApplyResponse_Result) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{2, 0}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{3, 0}
 }
 
 func (x *ApplyResponse_Result) GetResource() *Resource {
@@ -2051,7 +2121,7 @@ type ResourceStatus_Event struct {
 
 func (x *ResourceStatus_Event) Reset() {
 	*x = ResourceStatus_Event{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[35]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2063,7 +2133,7 @@ func (x *ResourceStatus_Event) String() string {
 func (*ResourceStatus_Event) ProtoMessage() {}
 
 func (x *ResourceStatus_Event) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[35]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2076,7 +2146,7 @@ func (x *ResourceStatus_Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceStatus_Event.ProtoReflect.Descriptor instead.
 func (*ResourceStatus_Event) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{13, 2}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{14, 2}
 }
 
 func (x *ResourceStatus_Event) GetEtag() string {
@@ -2120,7 +2190,7 @@ type ResourceStatus_ClusterState struct {
 
 func (x *ResourceStatus_ClusterState) Reset() {
 	*x = ResourceStatus_ClusterState{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[36]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +2202,7 @@ func (x *ResourceStatus_ClusterState) String() string {
 func (*ResourceStatus_ClusterState) ProtoMessage() {}
 
 func (x *ResourceStatus_ClusterState) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[36]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +2215,7 @@ func (x *ResourceStatus_ClusterState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceStatus_ClusterState.ProtoReflect.Descriptor instead.
 func (*ResourceStatus_ClusterState) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{13, 3}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{14, 3}
 }
 
 func (x *ResourceStatus_ClusterState) GetState() string {
@@ -2190,7 +2260,7 @@ type PlanResponse_Object struct {
 
 func (x *PlanResponse_Object) Reset() {
 	*x = PlanResponse_Object{}
-	mi := &file_isthmus_v1_resources_proto_msgTypes[37]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2272,7 @@ func (x *PlanResponse_Object) String() string {
 func (*PlanResponse_Object) ProtoMessage() {}
 
 func (x *PlanResponse_Object) ProtoReflect() protoreflect.Message {
-	mi := &file_isthmus_v1_resources_proto_msgTypes[37]
+	mi := &file_isthmus_v1_resources_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2285,7 @@ func (x *PlanResponse_Object) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse_Object.ProtoReflect.Descriptor instead.
 func (*PlanResponse_Object) Descriptor() ([]byte, []int) {
-	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{21, 0}
+	return file_isthmus_v1_resources_proto_rawDescGZIP(), []int{22, 0}
 }
 
 func (x *PlanResponse_Object) GetCluster() string {
@@ -2258,13 +2328,25 @@ var File_isthmus_v1_resources_proto protoreflect.FileDescriptor
 const file_isthmus_v1_resources_proto_rawDesc = "" +
 	"\n" +
 	"\x1aisthmus/v1/resources.proto\x12\n" +
-	"isthmus.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x01\n" +
+	"isthmus.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n" +
 	"\bResource\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
 	"\x03fqn\x18\x02 \x01(\tR\x03fqn\x12\x12\n" +
 	"\x04etag\x18\x03 \x01(\tR\x04etag\x12\x1a\n" +
 	"\brevision\x18\x04 \x01(\x03R\brevision\x12(\n" +
-	"\x04spec\x18\x05 \x01(\v2\x14.google.protobuf.AnyR\x04spec\"\xe0\x01\n" +
+	"\x04spec\x18\x05 \x01(\v2\x14.google.protobuf.AnyR\x04spec\x12.\n" +
+	"\x06object\x18\x06 \x01(\v2\x16.isthmus.v1.ObjectMetaR\x06object\"\xac\x02\n" +
+	"\n" +
+	"ObjectMeta\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12:\n" +
+	"\x06labels\x18\x02 \x03(\v2\".isthmus.v1.ObjectMeta.LabelsEntryR\x06labels\x12I\n" +
+	"\vannotations\x18\x03 \x03(\v2'.isthmus.v1.ObjectMeta.AnnotationsEntryR\vannotations\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
+	"\x10AnnotationsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe0\x01\n" +
 	"\fApplyRequest\x122\n" +
 	"\tresources\x18\x01 \x03(\v2\x14.isthmus.v1.ResourceR\tresources\x121\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x1d.isthmus.v1.ApplyRequest.ModeR\x04mode\x12\x10\n" +
@@ -2441,106 +2523,112 @@ func file_isthmus_v1_resources_proto_rawDescGZIP() []byte {
 }
 
 var file_isthmus_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_isthmus_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_isthmus_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_isthmus_v1_resources_proto_goTypes = []any{
 	(ApplyRequest_Mode)(0),                  // 0: isthmus.v1.ApplyRequest.Mode
 	(ApplyResponse_Result_Outcome)(0),       // 1: isthmus.v1.ApplyResponse.Result.Outcome
 	(*Resource)(nil),                        // 2: isthmus.v1.Resource
-	(*ApplyRequest)(nil),                    // 3: isthmus.v1.ApplyRequest
-	(*ApplyResponse)(nil),                   // 4: isthmus.v1.ApplyResponse
-	(*Problem)(nil),                         // 5: isthmus.v1.Problem
-	(*Problems)(nil),                        // 6: isthmus.v1.Problems
-	(*GetRequest)(nil),                      // 7: isthmus.v1.GetRequest
-	(*GetResponse)(nil),                     // 8: isthmus.v1.GetResponse
-	(*ListRequest)(nil),                     // 9: isthmus.v1.ListRequest
-	(*ListResponse)(nil),                    // 10: isthmus.v1.ListResponse
-	(*DeleteRequest)(nil),                   // 11: isthmus.v1.DeleteRequest
-	(*DeleteResponse)(nil),                  // 12: isthmus.v1.DeleteResponse
-	(*StatusRequest)(nil),                   // 13: isthmus.v1.StatusRequest
-	(*StatusResponse)(nil),                  // 14: isthmus.v1.StatusResponse
-	(*ResourceStatus)(nil),                  // 15: isthmus.v1.ResourceStatus
-	(*Condition)(nil),                       // 16: isthmus.v1.Condition
-	(*HistoryRequest)(nil),                  // 17: isthmus.v1.HistoryRequest
-	(*HistoryResponse)(nil),                 // 18: isthmus.v1.HistoryResponse
-	(*Change)(nil),                          // 19: isthmus.v1.Change
-	(*WatchRequest)(nil),                    // 20: isthmus.v1.WatchRequest
-	(*WatchResponse)(nil),                   // 21: isthmus.v1.WatchResponse
-	(*PlanRequest)(nil),                     // 22: isthmus.v1.PlanRequest
-	(*PlanResponse)(nil),                    // 23: isthmus.v1.PlanResponse
-	(*LoginRequest)(nil),                    // 24: isthmus.v1.LoginRequest
-	(*LoginResponse)(nil),                   // 25: isthmus.v1.LoginResponse
-	(*WhoAmIRequest)(nil),                   // 26: isthmus.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),                  // 27: isthmus.v1.WhoAmIResponse
-	(*VersionRequest)(nil),                  // 28: isthmus.v1.VersionRequest
-	(*VersionResponse)(nil),                 // 29: isthmus.v1.VersionResponse
-	(*CreateServiceAccountKeyRequest)(nil),  // 30: isthmus.v1.CreateServiceAccountKeyRequest
-	(*CreateServiceAccountKeyResponse)(nil), // 31: isthmus.v1.CreateServiceAccountKeyResponse
-	(*DeleteServiceAccountKeyRequest)(nil),  // 32: isthmus.v1.DeleteServiceAccountKeyRequest
-	(*DeleteServiceAccountKeyResponse)(nil), // 33: isthmus.v1.DeleteServiceAccountKeyResponse
-	(*ApplyResponse_Result)(nil),            // 34: isthmus.v1.ApplyResponse.Result
-	nil,                                     // 35: isthmus.v1.ResourceStatus.ClustersEntry
-	nil,                                     // 36: isthmus.v1.ResourceStatus.ChildrenEntry
-	(*ResourceStatus_Event)(nil),            // 37: isthmus.v1.ResourceStatus.Event
-	(*ResourceStatus_ClusterState)(nil),     // 38: isthmus.v1.ResourceStatus.ClusterState
-	(*PlanResponse_Object)(nil),             // 39: isthmus.v1.PlanResponse.Object
-	(*anypb.Any)(nil),                       // 40: google.protobuf.Any
-	(*timestamppb.Timestamp)(nil),           // 41: google.protobuf.Timestamp
+	(*ObjectMeta)(nil),                      // 3: isthmus.v1.ObjectMeta
+	(*ApplyRequest)(nil),                    // 4: isthmus.v1.ApplyRequest
+	(*ApplyResponse)(nil),                   // 5: isthmus.v1.ApplyResponse
+	(*Problem)(nil),                         // 6: isthmus.v1.Problem
+	(*Problems)(nil),                        // 7: isthmus.v1.Problems
+	(*GetRequest)(nil),                      // 8: isthmus.v1.GetRequest
+	(*GetResponse)(nil),                     // 9: isthmus.v1.GetResponse
+	(*ListRequest)(nil),                     // 10: isthmus.v1.ListRequest
+	(*ListResponse)(nil),                    // 11: isthmus.v1.ListResponse
+	(*DeleteRequest)(nil),                   // 12: isthmus.v1.DeleteRequest
+	(*DeleteResponse)(nil),                  // 13: isthmus.v1.DeleteResponse
+	(*StatusRequest)(nil),                   // 14: isthmus.v1.StatusRequest
+	(*StatusResponse)(nil),                  // 15: isthmus.v1.StatusResponse
+	(*ResourceStatus)(nil),                  // 16: isthmus.v1.ResourceStatus
+	(*Condition)(nil),                       // 17: isthmus.v1.Condition
+	(*HistoryRequest)(nil),                  // 18: isthmus.v1.HistoryRequest
+	(*HistoryResponse)(nil),                 // 19: isthmus.v1.HistoryResponse
+	(*Change)(nil),                          // 20: isthmus.v1.Change
+	(*WatchRequest)(nil),                    // 21: isthmus.v1.WatchRequest
+	(*WatchResponse)(nil),                   // 22: isthmus.v1.WatchResponse
+	(*PlanRequest)(nil),                     // 23: isthmus.v1.PlanRequest
+	(*PlanResponse)(nil),                    // 24: isthmus.v1.PlanResponse
+	(*LoginRequest)(nil),                    // 25: isthmus.v1.LoginRequest
+	(*LoginResponse)(nil),                   // 26: isthmus.v1.LoginResponse
+	(*WhoAmIRequest)(nil),                   // 27: isthmus.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),                  // 28: isthmus.v1.WhoAmIResponse
+	(*VersionRequest)(nil),                  // 29: isthmus.v1.VersionRequest
+	(*VersionResponse)(nil),                 // 30: isthmus.v1.VersionResponse
+	(*CreateServiceAccountKeyRequest)(nil),  // 31: isthmus.v1.CreateServiceAccountKeyRequest
+	(*CreateServiceAccountKeyResponse)(nil), // 32: isthmus.v1.CreateServiceAccountKeyResponse
+	(*DeleteServiceAccountKeyRequest)(nil),  // 33: isthmus.v1.DeleteServiceAccountKeyRequest
+	(*DeleteServiceAccountKeyResponse)(nil), // 34: isthmus.v1.DeleteServiceAccountKeyResponse
+	nil,                                     // 35: isthmus.v1.ObjectMeta.LabelsEntry
+	nil,                                     // 36: isthmus.v1.ObjectMeta.AnnotationsEntry
+	(*ApplyResponse_Result)(nil),            // 37: isthmus.v1.ApplyResponse.Result
+	nil,                                     // 38: isthmus.v1.ResourceStatus.ClustersEntry
+	nil,                                     // 39: isthmus.v1.ResourceStatus.ChildrenEntry
+	(*ResourceStatus_Event)(nil),            // 40: isthmus.v1.ResourceStatus.Event
+	(*ResourceStatus_ClusterState)(nil),     // 41: isthmus.v1.ResourceStatus.ClusterState
+	(*PlanResponse_Object)(nil),             // 42: isthmus.v1.PlanResponse.Object
+	(*anypb.Any)(nil),                       // 43: google.protobuf.Any
+	(*timestamppb.Timestamp)(nil),           // 44: google.protobuf.Timestamp
 }
 var file_isthmus_v1_resources_proto_depIdxs = []int32{
-	40, // 0: isthmus.v1.Resource.spec:type_name -> google.protobuf.Any
-	2,  // 1: isthmus.v1.ApplyRequest.resources:type_name -> isthmus.v1.Resource
-	0,  // 2: isthmus.v1.ApplyRequest.mode:type_name -> isthmus.v1.ApplyRequest.Mode
-	34, // 3: isthmus.v1.ApplyResponse.results:type_name -> isthmus.v1.ApplyResponse.Result
-	5,  // 4: isthmus.v1.Problems.problems:type_name -> isthmus.v1.Problem
-	2,  // 5: isthmus.v1.GetResponse.resource:type_name -> isthmus.v1.Resource
-	2,  // 6: isthmus.v1.ListResponse.resources:type_name -> isthmus.v1.Resource
-	15, // 7: isthmus.v1.StatusResponse.statuses:type_name -> isthmus.v1.ResourceStatus
-	37, // 8: isthmus.v1.ResourceStatus.events:type_name -> isthmus.v1.ResourceStatus.Event
-	16, // 9: isthmus.v1.ResourceStatus.conditions:type_name -> isthmus.v1.Condition
-	35, // 10: isthmus.v1.ResourceStatus.clusters:type_name -> isthmus.v1.ResourceStatus.ClustersEntry
-	36, // 11: isthmus.v1.ResourceStatus.children:type_name -> isthmus.v1.ResourceStatus.ChildrenEntry
-	19, // 12: isthmus.v1.HistoryResponse.changes:type_name -> isthmus.v1.Change
-	41, // 13: isthmus.v1.Change.time:type_name -> google.protobuf.Timestamp
-	19, // 14: isthmus.v1.WatchResponse.changes:type_name -> isthmus.v1.Change
-	2,  // 15: isthmus.v1.PlanRequest.resources:type_name -> isthmus.v1.Resource
-	39, // 16: isthmus.v1.PlanResponse.objects:type_name -> isthmus.v1.PlanResponse.Object
-	15, // 17: isthmus.v1.PlanResponse.statuses:type_name -> isthmus.v1.ResourceStatus
-	41, // 18: isthmus.v1.LoginResponse.expires:type_name -> google.protobuf.Timestamp
-	2,  // 19: isthmus.v1.ApplyResponse.Result.resource:type_name -> isthmus.v1.Resource
-	1,  // 20: isthmus.v1.ApplyResponse.Result.outcome:type_name -> isthmus.v1.ApplyResponse.Result.Outcome
-	38, // 21: isthmus.v1.ResourceStatus.ClustersEntry.value:type_name -> isthmus.v1.ResourceStatus.ClusterState
-	41, // 22: isthmus.v1.ResourceStatus.Event.timestamp:type_name -> google.protobuf.Timestamp
-	3,  // 23: isthmus.v1.Resources.Apply:input_type -> isthmus.v1.ApplyRequest
-	7,  // 24: isthmus.v1.Resources.Get:input_type -> isthmus.v1.GetRequest
-	9,  // 25: isthmus.v1.Resources.List:input_type -> isthmus.v1.ListRequest
-	11, // 26: isthmus.v1.Resources.Delete:input_type -> isthmus.v1.DeleteRequest
-	13, // 27: isthmus.v1.Resources.Status:input_type -> isthmus.v1.StatusRequest
-	17, // 28: isthmus.v1.Resources.History:input_type -> isthmus.v1.HistoryRequest
-	20, // 29: isthmus.v1.Resources.Watch:input_type -> isthmus.v1.WatchRequest
-	22, // 30: isthmus.v1.Resources.Plan:input_type -> isthmus.v1.PlanRequest
-	24, // 31: isthmus.v1.Session.Login:input_type -> isthmus.v1.LoginRequest
-	26, // 32: isthmus.v1.Session.WhoAmI:input_type -> isthmus.v1.WhoAmIRequest
-	28, // 33: isthmus.v1.Session.Version:input_type -> isthmus.v1.VersionRequest
-	30, // 34: isthmus.v1.Session.CreateServiceAccountKey:input_type -> isthmus.v1.CreateServiceAccountKeyRequest
-	32, // 35: isthmus.v1.Session.DeleteServiceAccountKey:input_type -> isthmus.v1.DeleteServiceAccountKeyRequest
-	4,  // 36: isthmus.v1.Resources.Apply:output_type -> isthmus.v1.ApplyResponse
-	8,  // 37: isthmus.v1.Resources.Get:output_type -> isthmus.v1.GetResponse
-	10, // 38: isthmus.v1.Resources.List:output_type -> isthmus.v1.ListResponse
-	12, // 39: isthmus.v1.Resources.Delete:output_type -> isthmus.v1.DeleteResponse
-	14, // 40: isthmus.v1.Resources.Status:output_type -> isthmus.v1.StatusResponse
-	18, // 41: isthmus.v1.Resources.History:output_type -> isthmus.v1.HistoryResponse
-	21, // 42: isthmus.v1.Resources.Watch:output_type -> isthmus.v1.WatchResponse
-	23, // 43: isthmus.v1.Resources.Plan:output_type -> isthmus.v1.PlanResponse
-	25, // 44: isthmus.v1.Session.Login:output_type -> isthmus.v1.LoginResponse
-	27, // 45: isthmus.v1.Session.WhoAmI:output_type -> isthmus.v1.WhoAmIResponse
-	29, // 46: isthmus.v1.Session.Version:output_type -> isthmus.v1.VersionResponse
-	31, // 47: isthmus.v1.Session.CreateServiceAccountKey:output_type -> isthmus.v1.CreateServiceAccountKeyResponse
-	33, // 48: isthmus.v1.Session.DeleteServiceAccountKey:output_type -> isthmus.v1.DeleteServiceAccountKeyResponse
-	36, // [36:49] is the sub-list for method output_type
-	23, // [23:36] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	43, // 0: isthmus.v1.Resource.spec:type_name -> google.protobuf.Any
+	3,  // 1: isthmus.v1.Resource.object:type_name -> isthmus.v1.ObjectMeta
+	35, // 2: isthmus.v1.ObjectMeta.labels:type_name -> isthmus.v1.ObjectMeta.LabelsEntry
+	36, // 3: isthmus.v1.ObjectMeta.annotations:type_name -> isthmus.v1.ObjectMeta.AnnotationsEntry
+	2,  // 4: isthmus.v1.ApplyRequest.resources:type_name -> isthmus.v1.Resource
+	0,  // 5: isthmus.v1.ApplyRequest.mode:type_name -> isthmus.v1.ApplyRequest.Mode
+	37, // 6: isthmus.v1.ApplyResponse.results:type_name -> isthmus.v1.ApplyResponse.Result
+	6,  // 7: isthmus.v1.Problems.problems:type_name -> isthmus.v1.Problem
+	2,  // 8: isthmus.v1.GetResponse.resource:type_name -> isthmus.v1.Resource
+	2,  // 9: isthmus.v1.ListResponse.resources:type_name -> isthmus.v1.Resource
+	16, // 10: isthmus.v1.StatusResponse.statuses:type_name -> isthmus.v1.ResourceStatus
+	40, // 11: isthmus.v1.ResourceStatus.events:type_name -> isthmus.v1.ResourceStatus.Event
+	17, // 12: isthmus.v1.ResourceStatus.conditions:type_name -> isthmus.v1.Condition
+	38, // 13: isthmus.v1.ResourceStatus.clusters:type_name -> isthmus.v1.ResourceStatus.ClustersEntry
+	39, // 14: isthmus.v1.ResourceStatus.children:type_name -> isthmus.v1.ResourceStatus.ChildrenEntry
+	20, // 15: isthmus.v1.HistoryResponse.changes:type_name -> isthmus.v1.Change
+	44, // 16: isthmus.v1.Change.time:type_name -> google.protobuf.Timestamp
+	20, // 17: isthmus.v1.WatchResponse.changes:type_name -> isthmus.v1.Change
+	2,  // 18: isthmus.v1.PlanRequest.resources:type_name -> isthmus.v1.Resource
+	42, // 19: isthmus.v1.PlanResponse.objects:type_name -> isthmus.v1.PlanResponse.Object
+	16, // 20: isthmus.v1.PlanResponse.statuses:type_name -> isthmus.v1.ResourceStatus
+	44, // 21: isthmus.v1.LoginResponse.expires:type_name -> google.protobuf.Timestamp
+	2,  // 22: isthmus.v1.ApplyResponse.Result.resource:type_name -> isthmus.v1.Resource
+	1,  // 23: isthmus.v1.ApplyResponse.Result.outcome:type_name -> isthmus.v1.ApplyResponse.Result.Outcome
+	41, // 24: isthmus.v1.ResourceStatus.ClustersEntry.value:type_name -> isthmus.v1.ResourceStatus.ClusterState
+	44, // 25: isthmus.v1.ResourceStatus.Event.timestamp:type_name -> google.protobuf.Timestamp
+	4,  // 26: isthmus.v1.Resources.Apply:input_type -> isthmus.v1.ApplyRequest
+	8,  // 27: isthmus.v1.Resources.Get:input_type -> isthmus.v1.GetRequest
+	10, // 28: isthmus.v1.Resources.List:input_type -> isthmus.v1.ListRequest
+	12, // 29: isthmus.v1.Resources.Delete:input_type -> isthmus.v1.DeleteRequest
+	14, // 30: isthmus.v1.Resources.Status:input_type -> isthmus.v1.StatusRequest
+	18, // 31: isthmus.v1.Resources.History:input_type -> isthmus.v1.HistoryRequest
+	21, // 32: isthmus.v1.Resources.Watch:input_type -> isthmus.v1.WatchRequest
+	23, // 33: isthmus.v1.Resources.Plan:input_type -> isthmus.v1.PlanRequest
+	25, // 34: isthmus.v1.Session.Login:input_type -> isthmus.v1.LoginRequest
+	27, // 35: isthmus.v1.Session.WhoAmI:input_type -> isthmus.v1.WhoAmIRequest
+	29, // 36: isthmus.v1.Session.Version:input_type -> isthmus.v1.VersionRequest
+	31, // 37: isthmus.v1.Session.CreateServiceAccountKey:input_type -> isthmus.v1.CreateServiceAccountKeyRequest
+	33, // 38: isthmus.v1.Session.DeleteServiceAccountKey:input_type -> isthmus.v1.DeleteServiceAccountKeyRequest
+	5,  // 39: isthmus.v1.Resources.Apply:output_type -> isthmus.v1.ApplyResponse
+	9,  // 40: isthmus.v1.Resources.Get:output_type -> isthmus.v1.GetResponse
+	11, // 41: isthmus.v1.Resources.List:output_type -> isthmus.v1.ListResponse
+	13, // 42: isthmus.v1.Resources.Delete:output_type -> isthmus.v1.DeleteResponse
+	15, // 43: isthmus.v1.Resources.Status:output_type -> isthmus.v1.StatusResponse
+	19, // 44: isthmus.v1.Resources.History:output_type -> isthmus.v1.HistoryResponse
+	22, // 45: isthmus.v1.Resources.Watch:output_type -> isthmus.v1.WatchResponse
+	24, // 46: isthmus.v1.Resources.Plan:output_type -> isthmus.v1.PlanResponse
+	26, // 47: isthmus.v1.Session.Login:output_type -> isthmus.v1.LoginResponse
+	28, // 48: isthmus.v1.Session.WhoAmI:output_type -> isthmus.v1.WhoAmIResponse
+	30, // 49: isthmus.v1.Session.Version:output_type -> isthmus.v1.VersionResponse
+	32, // 50: isthmus.v1.Session.CreateServiceAccountKey:output_type -> isthmus.v1.CreateServiceAccountKeyResponse
+	34, // 51: isthmus.v1.Session.DeleteServiceAccountKey:output_type -> isthmus.v1.DeleteServiceAccountKeyResponse
+	39, // [39:52] is the sub-list for method output_type
+	26, // [26:39] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_isthmus_v1_resources_proto_init() }
@@ -2554,7 +2642,7 @@ func file_isthmus_v1_resources_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_isthmus_v1_resources_proto_rawDesc), len(file_isthmus_v1_resources_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   38,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
