@@ -4,8 +4,12 @@ import (
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
+
+	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
+	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
@@ -23,7 +27,8 @@ func istioScope(workspace resource.FQN) string { return "u/istiointernalgroups/"
 // isDirect says whether a name is that of an object of Istio's.
 func isDirect(fqn resource.FQN) bool {
 	switch fqn.Plural() {
-	case "virtualservices", "destinationrules", "sidecars", "envoyfilters", "serviceentries", "wasmplugins":
+	case "gateways", "virtualservices", "destinationrules", "sidecars", "envoyfilters", "serviceentries", "wasmplugins",
+		"peerauthentications", "authorizationpolicies", "requestauthentications":
 		return true
 	}
 	return false
@@ -68,6 +73,8 @@ func deriveDirect(r *Reads, unit string, out *output) {
 		mode, selector, at.Scope = g.GetConfigMode(), g.GetNamespaceSelector(), groupScope(fqn.Ancestor("workspaces"))
 	case *trafficv2.Group:
 		mode, selector, at.Scope = g.GetConfigMode(), g.GetNamespaceSelector(), trafficScope(fqn.Ancestor("workspaces"))
+	case *securityv2.Group:
+		mode, selector, at.Scope = g.GetConfigMode(), g.GetNamespaceSelector(), securityScope(fqn.Ancestor("workspaces"))
 	case *istiointernalv2.Group:
 		selector, at.Scope = g.GetNamespaceSelector(), istioScope(fqn.Ancestor("workspaces"))
 	default:
@@ -117,6 +124,9 @@ func deriveDirectObject(r *Reads, unit string, out *output) {
 			continue
 		}
 		taken = d.FQN
+		if g, ok := d.Resource.Spec.(*networking.Gateway); ok && takesOver(r, d, cluster, g.GetSelector(), out) {
+			continue
+		}
 		out.put(intentDirects+cluster+"/"+string(d.FQN), &intent.DirectObject{
 			Key:       intent.GatewayKey{Cluster: cluster, FQN: d.FQN},
 			Workspace: d.FQN.Ancestor("workspaces").Name(), Group: groupLabel(d.FQN),
@@ -124,6 +134,21 @@ func deriveDirectObject(r *Reads, unit string, out *output) {
 			Metadata: d.Metadata, Spec: d.Resource.Spec,
 		})
 	}
+}
+
+// takesOver says whether the selector of a Gateway matches gateway pods in a namespace that the workspace does not own. Istio matches
+// selectors in all namespaces.
+func takesOver(r *Reads, d *direct, cluster string, selector map[string]string, out *output) bool {
+	for _, v := range r.prefix(string(store.FactKey(cluster, "workload/"))) {
+		f, _ := v.(*isthmusv1.Fact)
+		w := f.GetWorkload()
+		if w.GetNamespace() == d.Resource.Object.GetNamespace() || !subset(selector, w.GetLabels()) || owns(r, d.FQN.Ancestor("workspaces"), cluster, w.GetNamespace()) {
+			continue
+		}
+		out.say(d.FQN, in(cluster, no(reasonSelectorShared, "selector", "The labels also match the gateway pods of %q in namespace %q, which the workspace does not own; nothing is configured.", w.GetName(), w.GetNamespace())))
+		return true
+	}
+	return false
 }
 
 // groupLabel is the gateway group that an object says it is of.
@@ -143,6 +168,10 @@ func madeBy(r *Reads, cluster, kind, namespace, name string) resource.FQN {
 		switch m := v.(type) {
 		case *intent.Gateway:
 			if gatewayMakes(m, kind, name) {
+				return m.Key.FQN
+			}
+		case *intent.Security:
+			if securityMakes(m, kind, namespace, name) {
 				return m.Key.FQN
 			}
 		case *intent.Front:
@@ -183,6 +212,29 @@ func gatewayMakes(g *intent.Gateway, kind, name string) bool {
 		}
 	}
 	return false
+}
+
+// securityMakes says whether an object of a name protects pods of a namespace. Objects of Istio's kind PeerAuthentication are those of its
+// group.
+func securityMakes(s *intent.Security, kind, namespace, name string) bool {
+	return slices.ContainsFunc(s.Pods, func(p intent.SecuredPods) bool {
+		suffix := ""
+		if p.Service != "" {
+			suffix = wellknown.ServiceInfix + p.Service
+		}
+		switch {
+		case p.Namespace != namespace:
+			return false
+		case kind == "EnvoyFilter":
+			return name == wellknown.SidecarGuard+suffix
+		case kind == "WasmPlugin":
+			return slices.ContainsFunc(p.Extensions, func(e intent.Extension) bool { return name == wellknown.SidecarPrefix+e.Name })
+		case kind != "AuthorizationPolicy" || p.Access == nil:
+			return false
+		}
+		return name == wellknown.AllowName+suffix || name == wellknown.DenyName+suffix ||
+			slices.ContainsFunc(p.Gateways, func(g intent.GatewayPods) bool { return name == wellknown.OpenPrefix+g.Name })
+	})
 }
 
 func guarded(g *intent.Gateway, host string) bool {

@@ -13,7 +13,6 @@ import (
 	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
-	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
@@ -52,18 +51,12 @@ func deriveResource(r *Reads, unit string, out *output) {
 		}
 	case *gatewayv2.Group:
 		publishSelection(out, groupScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
-		if spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
-			out.say(fqn, no(reasonNotTranslated, "configMode", "The field configMode is not translated: Istio objects of DIRECT mode are not taken yet."))
-		}
 	case *trafficv2.Group:
 		publishSelection(out, trafficScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
 	case *securityv2.Group:
 		publishSelection(out, securityScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
 		if d := spec.GetSecurityDomain(); d != "" {
 			out.put(domainPrefix(d)+string(fqn), fqn)
-		}
-		if spec.GetConfigMode() == typesv2.ConfigMode_DIRECT {
-			out.say(fqn, no(reasonNotTranslated, "configMode", "The field configMode is not translated: Istio objects of DIRECT mode are not taken yet."))
 		}
 	case *securityv2.ServiceSecuritySetting:
 		out.put(securedServicePrefix(fqn.Parent(), spec.GetService())+string(fqn), fqn)

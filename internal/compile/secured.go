@@ -48,6 +48,9 @@ func deriveSecured(r *Reads, unit string, out *output) {
 	}
 	if len(made.Pods) > 0 {
 		out.put(intentSecurity+unit, made)
+		for i := range made.Pods {
+			out.put(madePrefix(cluster, made.Pods[i].Namespace)+string(p.FQN), made)
+		}
 	}
 }
 

@@ -5,9 +5,12 @@ import (
 	"pgregory.net/rapid"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
+	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
+	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
+	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
 	"isthmus.dev/isthmus/internal/resource"
 	"isthmus.dev/isthmus/internal/store"
 )
@@ -26,8 +29,11 @@ func testDirect(group resource.FQN, plural, namespace, name, label string) edit 
 		panic(err)
 	}
 	r := resource.New(kind, fqn, kind.Spec())
-	if vs, ok := r.Spec.(*networking.VirtualService); ok {
-		vs.Hosts = []string{label}
+	switch spec := r.Spec.(type) {
+	case *networking.VirtualService:
+		spec.Hosts = []string{label}
+	case *networking.Gateway:
+		spec.Selector = map[string]string{"app": label}
 	}
 	r.Object = &isthmusv1.ObjectMeta{Namespace: namespace, Labels: map[string]string{"mine": label}}
 	r.Etag = resource.Etag(r)
@@ -36,9 +42,13 @@ func testDirect(group resource.FQN, plural, namespace, name, label string) edit 
 
 func drawDirect(t *rapid.T) edit {
 	ns, label := one(t, "ns", "a", "b"), one(t, "label", "x", "y")
-	switch one(t, "direct", "group", "internal", "internal", "traffic") {
+	switch one(t, "direct", "group", "internal", "internal", "traffic", "gateway", "security") {
 	case "group":
 		return testResource(internalKind, internalFQN(t), &istiointernalv2.Group{NamespaceSelector: drawPatterns(t), ConfigGenerationMetadata: drawMetadata(t)})
+	case "gateway":
+		return testDirect(groupFQN(t), one(t, "kind", "gateways", "virtualservices"), ns, one(t, "name", "o", "vs-h-test", "route-svc"), label)
+	case "security":
+		return testDirect(workspaceFQN(t).Child("securitygroups", one(t, "security", "s1", "s2")), one(t, "kind", "peerauthentications", "authorizationpolicies"), ns, one(t, "name", "default", "allow"), label)
 	case "internal":
 		return testDirect(internalFQN(t), one(t, "kind", "envoyfilters", "serviceentries", "wasmplugins"), ns, one(t, "name", "o", "guard-h-test", "i1.e"), label)
 	}
@@ -60,6 +70,11 @@ func goodDirect(workspace resource.FQN) []edit {
 		{store.ResourceKey(workspace.Child("istiointernalgroups", "n2")), nil},
 		{store.ResourceKey(workspace.Child("istiointernalgroups", "n0")), nil},
 		{store.ResourceKey(workspace.Child("trafficgroups", "t0")), nil},
+		{store.ResourceKey(workspace.Child("gatewaygroups", "d0")), nil},
+		{store.ResourceKey(workspace.Child("gatewaygroups", "d1")), nil},
+		{store.FactKey("c2", "workload/z/gw"), nil},
+		{store.ResourceKey(workspace.Child("securitygroups", "d0")), nil},
+		{store.ResourceKey(workspace.Child("securitygroups", "d1")), nil},
 	}
 }
 
@@ -76,7 +91,35 @@ func directProbes() [][][]edit {
 	other := func(pattern string) []edit {
 		return []edit{testResource(trafficKind, workspace.Child("trafficgroups", "t0"), &trafficv2.Group{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{pattern}}})}
 	}
+	gateways := func(name string, mode typesv2.ConfigMode, patterns ...string) []edit {
+		return []edit{testResource(groupKind, workspace.Child("gatewaygroups", name), &gatewayv2.Group{NamespaceSelector: &typesv2.NamespaceSelector{Names: patterns}, ConfigMode: mode})}
+	}
+	protected := func(name string, mode typesv2.ConfigMode, patterns ...string) []edit {
+		return []edit{testResource("security.tsb.tetrate.io/v2/Group", workspace.Child("securitygroups", name), &securityv2.Group{NamespaceSelector: &typesv2.NamespaceSelector{Names: patterns}, ConfigMode: mode})}
+	}
+	gateway := []edit{testDirect(workspace.Child("gatewaygroups", "d1"), "gateways", "b", "o", "x")}
+	owned := func(names ...string) []edit {
+		return []edit{testResource("api.tsb.tetrate.io/v2/Workspace", workspace, &tsbv2.Workspace{NamespaceSelector: &typesv2.NamespaceSelector{Names: names}})}
+	}
+	// Whose pods a Gateway selects is told apart from all else that a workspace has.
+	alone := []edit{testDirect(workspace.Child("gatewaygroups", "d1"), "gateways", "b", "o", "q")}
+	pods := []edit{{store.FactKey("c2", "workload/z/gw"), &isthmusv1.Fact{Id: "workload/z/gw", Fact: &isthmusv1.Fact_Workload{Workload: &isthmusv1.Workload{
+		Namespace: "z", Name: "gw", Labels: map[string]string{"app": "q"}, Ready: 1, Total: 1,
+	}}}}}
+	peer := []edit{testDirect(workspace.Child("securitygroups", "d1"), "peerauthentications", "b", "o", "x")}
+	routes := []edit{testDirect(workspace.Child("gatewaygroups", "d1"), "virtualservices", "b", "route-svc", "x")}
 	return [][][]edit{
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c1/b"), routes, {{store.ResourceKey(workspace.Child("trafficgroups", "t1").Child("serviceroutes", "r2")), nil}}},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, owned("*/b"), {{store.FactKey("c2", "workload/a/gw"), nil}}},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, gateways("d1", typesv2.ConfigMode_BRIDGED, "c2/b")},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, gateways("d0", typesv2.ConfigMode_BRIDGED, "*/b")},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, gateways("d0", typesv2.ConfigMode_BRIDGED, "*/b*")},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), alone, pods, owned("*/a", "*/b", "*/z"), owned("*/a", "*/b")},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), alone, pods, owned("*/a", "*/b", "*/z*"), owned("*/a", "*/b")},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), alone, pods, owned("*/a", "*/b", "*/z"), {testResource("api.tsb.tetrate.io/v2/Organization", testOrg, &tsbv2.Organization{SystemNamespaces: []string{"z"}})}},
+		{protected("d1", typesv2.ConfigMode_DIRECT, "c2/b"), peer, protected("d1", typesv2.ConfigMode_BRIDGED, "c2/b")},
+		{protected("d1", typesv2.ConfigMode_DIRECT, "c2/b"), peer, protected("d0", typesv2.ConfigMode_BRIDGED, "*/b")},
+		{protected("d1", typesv2.ConfigMode_DIRECT, "c2/b"), peer, protected("d0", typesv2.ConfigMode_BRIDGED, "*/b*")},
 		{in(typesv2.ConfigMode_BRIDGED), in(typesv2.ConfigMode_DIRECT)},
 		{internal("n0", "*/b*")},
 		{other("*/b")}, {other("*/b*")},

@@ -24,6 +24,10 @@ func waveOf(kind string) uint32 {
 		return waveGateway
 	case "VirtualService":
 		return waveVirtualService
+	case "AuthorizationPolicy":
+		return waveAccess
+	case "PeerAuthentication":
+		return waveMTLS
 	case "Sidecar":
 		return waveSidecar
 	}

@@ -9,6 +9,7 @@ import (
 	istiotype "istio.io/api/type/v1beta1"
 
 	"isthmus.dev/isthmus/internal/intent"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // renderSecurity makes what protects the workloads of namespaces. A PeerAuthentication has the name that people give to theirs, because
@@ -24,7 +25,7 @@ func renderSecurity(s *intent.Security) []config {
 		own, suffix, wave := "default", "", uint32(waveAccess)
 		var selector *istiotype.WorkloadSelector
 		if p.Service != "" {
-			own, suffix, wave = "service-"+p.Service, "-service-"+p.Service, waveService
+			own, suffix, wave = "service-"+p.Service, wellknown.ServiceInfix+p.Service, waveService
 			selector = &istiotype.WorkloadSelector{MatchLabels: p.Selector}
 		}
 		if p.MTLS != "" {
@@ -33,7 +34,7 @@ func renderSecurity(s *intent.Security) []config {
 		}
 		if f := sidecarGuards(p, selector); f != nil {
 			configs = append(configs, config{
-				apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter", namespace: p.Namespace, name: "guard-sidecars" + suffix,
+				apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter", namespace: p.Namespace, name: wellknown.SidecarGuard + suffix,
 				wave: waveEnvoyFilter, dress: dress, spec: f,
 			})
 		}
@@ -41,20 +42,20 @@ func renderSecurity(s *intent.Security) []config {
 			e := &p.Extensions[j]
 			configs = append(configs, config{
 				apiVersion: "extensions.istio.io/v1alpha1", kind: "WasmPlugin", namespace: p.Namespace,
-				name: "inbound.sidecars." + e.Name, // those of a gateway have one dot
+				name: wellknown.SidecarPrefix + e.Name, // those of a gateway have one dot
 				wave: waveWasmPlugin, dress: dress, spec: sidecarPlugin(e),
 			})
 		}
 		if p.Access == nil {
 			continue
 		}
-		add("AuthorizationPolicy", p.Namespace, "allow"+suffix, wave, allow(p.Access, selector))
+		add("AuthorizationPolicy", p.Namespace, wellknown.AllowName+suffix, wave, allow(p.Access, selector))
 		if deny := deny(p.Access, selector); deny != nil && selector != nil {
-			add("AuthorizationPolicy", p.Namespace, "deny"+suffix, waveDeny, deny)
+			add("AuthorizationPolicy", p.Namespace, wellknown.DenyName+suffix, waveDeny, deny)
 		}
 		for _, g := range p.Gateways {
 			everybody := &intent.Access{Anybody: true}
-			add("AuthorizationPolicy", p.Namespace, bounded("allow-gateway-"+g.Name), waveOpenGateway, allow(everybody, &istiotype.WorkloadSelector{MatchLabels: g.Labels}))
+			add("AuthorizationPolicy", p.Namespace, bounded(wellknown.OpenPrefix+g.Name), waveOpenGateway, allow(everybody, &istiotype.WorkloadSelector{MatchLabels: g.Labels}))
 		}
 	}
 	return configs

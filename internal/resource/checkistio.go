@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	extensions "istio.io/api/extensions/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
 	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/validation"
 )
@@ -21,6 +22,14 @@ func istioRules(spec proto.Message) validation.ValidateFunc {
 	switch spec.(type) {
 	case *networking.EnvoyFilter:
 		return envoyFilter
+	case *networking.Gateway:
+		return validation.ValidateGateway
+	case *security.AuthorizationPolicy:
+		return validation.ValidateAuthorizationPolicy
+	case *security.RequestAuthentication:
+		return validation.ValidateRequestAuthentication
+	case *security.PeerAuthentication:
+		return validation.ValidatePeerAuthentication
 	case *networking.VirtualService:
 		return validation.ValidateVirtualService
 	case *networking.DestinationRule:

@@ -8,6 +8,7 @@ import (
 
 	extensions "istio.io/api/extensions/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
 
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
@@ -32,10 +33,16 @@ const (
 	coreGitOpsV2 = "tsb.tetrate.io/v2"
 )
 
-// networkingV1 is the API version of most of Istio's kinds, olderNetworking are those that say the same.
-const networkingV1 = "networking.istio.io/v1"
+// API versions of most of Istio's kinds, and the older ones that say the same.
+const (
+	networkingV1    = "networking.istio.io/v1"
+	istioSecurityV1 = "security.istio.io/v1"
+)
 
-var olderNetworking = []string{"networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"}
+var (
+	olderNetworking = []string{"networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"}
+	olderSecurity   = []string{"security.istio.io/v1beta1"}
+)
 
 // Kinds are all kinds of the API, parents before their children. It is a table: nobody writes to it.
 var Kinds = []*Kind{
@@ -110,6 +117,26 @@ var Kinds = []*Kind{
 		Spec:  func() proto.Message { return new(gatewayv2.Gateway) },
 	},
 	{
+		APIVersion: networkingV1, Name: "Gateway", Parent: gatewayV2 + "/Group", Within: "gatewaygroups",
+		Plural: "gateways", Singular: "gateway", Versions: olderNetworking,
+		Spec: func() proto.Message { return new(networking.Gateway) },
+	},
+	{
+		APIVersion: networkingV1, Name: "VirtualService", Parent: gatewayV2 + "/Group", Within: "gatewaygroups",
+		Plural: "virtualservices", Singular: "virtualservice", Versions: olderNetworking,
+		Spec: func() proto.Message { return new(networking.VirtualService) },
+	},
+	{
+		APIVersion: istioSecurityV1, Name: "AuthorizationPolicy", Parent: gatewayV2 + "/Group", Within: "gatewaygroups",
+		Plural: "authorizationpolicies", Singular: "authorizationpolicy", Versions: olderSecurity,
+		Spec: func() proto.Message { return new(security.AuthorizationPolicy) },
+	},
+	{
+		APIVersion: istioSecurityV1, Name: "RequestAuthentication", Parent: gatewayV2 + "/Group", Within: "gatewaygroups",
+		Plural: "requestauthentications", Singular: "requestauthentication", Versions: olderSecurity,
+		Spec: func() proto.Message { return new(security.RequestAuthentication) },
+	},
+	{
 		APIVersion: trafficV2, Name: "Group", Parent: coreV2 + "/Workspace", Plural: "trafficgroups", Singular: "group",
 		Key: "group", Annotation: "trafficGroup", Short: []string{"tg", "ttg", "trafficgroup"},
 		Spec: func() proto.Message { return new(trafficv2.Group) },
@@ -143,6 +170,21 @@ var Kinds = []*Kind{
 		APIVersion: securityV2, Name: "ServiceSecuritySetting", Parent: securityV2 + "/Group", Plural: "servicesettings", Singular: "servicesetting",
 		Short: []string{"sss", "tsss"},
 		Spec:  func() proto.Message { return new(securityv2.ServiceSecuritySetting) },
+	},
+	{
+		APIVersion: istioSecurityV1, Name: "PeerAuthentication", Parent: securityV2 + "/Group", Within: "securitygroups",
+		Plural: "peerauthentications", Singular: "peerauthentication", Versions: olderSecurity,
+		Spec: func() proto.Message { return new(security.PeerAuthentication) },
+	},
+	{
+		APIVersion: istioSecurityV1, Name: "AuthorizationPolicy", Parent: securityV2 + "/Group", Within: "securitygroups",
+		Plural: "authorizationpolicies", Singular: "authorizationpolicy", Versions: olderSecurity,
+		Spec: func() proto.Message { return new(security.AuthorizationPolicy) },
+	},
+	{
+		APIVersion: istioSecurityV1, Name: "RequestAuthentication", Parent: securityV2 + "/Group", Within: "securitygroups",
+		Plural: "requestauthentications", Singular: "requestauthentication", Versions: olderSecurity,
+		Spec: func() proto.Message { return new(security.RequestAuthentication) },
 	},
 	{
 		APIVersion: networkingV1, Name: "VirtualService", Parent: trafficV2 + "/Group", Within: "trafficgroups",

@@ -17,6 +17,17 @@ const (
 	Tier1Prefix  = "tier1-"
 	GlobalPrefix = "global-gateway-"
 
+	// Names of what lets callers in and keeps them out, with the service behind them if it is about one, and how those begin that keep
+	// gateways open.
+	AllowName    = "allow"
+	DenyName     = "deny"
+	ServiceInfix = "-service-"
+	OpenPrefix   = "allow-gateway-"
+
+	// Names of what sidecars do with what they hear, and how those of their extensions begin.
+	SidecarGuard  = GuardPrefix + "sidecars"
+	SidecarPrefix = "inbound.sidecars."
+
 	// GatewayLabel is unique per gateway and namespace on the pods that Isthmus installs.
 	GatewayLabel = "isthmus.dev/gateway"
 
