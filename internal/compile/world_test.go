@@ -281,7 +281,7 @@ func goodWorld() []edit {
 		{store.ResourceKey(workspace.Parent().Child("workspaces", "w2")), nil},
 	}
 	edits = append(edits, slices.Concat(goodEgress(workspace), goodSecurity(workspace), goodRoutes(workspace), goodDirect(workspace))...)
-	edits = append(edits, goodEastWestSetting(), edit{store.ResourceKey(workspace.Child("settings", "s1")), nil})
+	edits = append(edits, goodEastWestSetting())
 	for _, c := range []string{"c1", "c2"} {
 		edits = append(edits, testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", c), &tsbv2.Cluster{}))
 		edits = append(append(append(edits, goodFacts(c)...), goodAsked(c)...), goodEastWest(c)...)
