@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	networking "istio.io/api/networking/v1alpha3"
@@ -224,6 +225,9 @@ func callRule(c *intent.Call) *networking.DestinationRule {
 	rule := &networking.DestinationRule{Host: c.Host, ExportTo: []string{"."}, TrafficPolicy: policy}
 	if c.Versions != nil {
 		addVersions(rule, *c.Versions, c)
+	}
+	if proto.Size(rule.TrafficPolicy) == 0 {
+		rule.TrafficPolicy = nil // Istio refuses one that says nothing
 	}
 	return rule
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // istioRules is what Istio's webhook says of an object of a kind. That of EnvoyFilter would bring along the types of all
-// filters of Envoy, which are larger than everything else here: docs/adr/0013-istio-says-what-is-valid.md.
+// filters of Envoy, which are larger than everything else here: docs/adr/0016-istio-says-what-is-valid.md.
 func istioRules(spec proto.Message) validation.ValidateFunc {
 	switch spec.(type) {
 	case *networking.EnvoyFilter:
