@@ -27,6 +27,8 @@ func lingers(ref apply.Ref) time.Duration {
 	switch {
 	case ref.Namespace == wellknown.GlobalNamespace:
 		return 0
+	case strings.HasPrefix(ref.Name, "egress-"):
+		return 0 // what lets callers out of the mesh: nobody is moved elsewhere, and who takes it away means now
 	case ref.Kind == "DestinationRule":
 		return ruleLingers
 	}
