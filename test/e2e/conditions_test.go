@@ -140,7 +140,7 @@ spec: {kubeSpec: {service: {type: LoadBalancer}}}
 	if err := answers(captured, "/details/0", "200")(t.Context()); err != nil {
 		t.Errorf("the other gateway of this name suffers: %v", err)
 	}
-	selector := kubectl(t, back, "get", "gw", "-n", "later", "later-gw", "-o", "jsonpath={.spec.selector}")
+	selector := kubectl(t, back, "get", "gw", "-n", "later", "-o", "jsonpath={.items[*].spec.selector}")
 	if !strings.Contains(selector, "isthmus.dev/gateway") {
 		t.Errorf("the selector %s would match pods of other namespaces", selector)
 	}
