@@ -100,39 +100,32 @@ func (c *Compiler) collect(key string, d *intent.Delta) {
 	}
 	v, _ := c.engine.derived.Get(key)
 	kind, name, _ := strings.Cut(rest, "/")
+	cluster, what, _ := strings.Cut(name, "/")
+	at := intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(what)}
 	switch kind {
 	case "cluster":
 		d.Clusters[name], _ = v.(*intent.Cluster)
-	case "gateway":
-		cluster, fqn, _ := strings.Cut(name, "/")
-		d.Gateways[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Gateway)
 	case "host":
 		d.Hosts[name], _ = v.(*intent.Host)
+	case "gateway":
+		d.Gateways[at], _ = v.(*intent.Gateway)
 	case "outgoing":
-		cluster, fqn, _ := strings.Cut(name, "/")
-		d.Outgoing[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Outgoing)
+		d.Outgoing[at], _ = v.(*intent.Outgoing)
 	case "front":
-		cluster, fqn, _ := strings.Cut(name, "/")
-		d.Fronts[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Front)
+		d.Fronts[at], _ = v.(*intent.Front)
 	case "security":
-		cluster, fqn, _ := strings.Cut(name, "/")
-		d.Security[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Security)
+		d.Security[at], _ = v.(*intent.Security)
 	case "hidden":
-		cluster, fqn, _ := strings.Cut(name, "/")
-		d.Hidden[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Hidden)
-	case "route":
-		cluster, rest, _ := strings.Cut(name, "/")
-		namespace, service, _ := strings.Cut(rest, "/")
-		d.Routes[intent.ServiceKey{Cluster: cluster, Namespace: namespace, Name: service}], _ = v.(*intent.Route)
+		d.Hidden[at], _ = v.(*intent.Hidden)
 	case "eastwest":
-		cluster, fqn, _ := strings.Cut(name, "/")
-		d.EastWest[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.EastWest)
+		d.EastWest[at], _ = v.(*intent.EastWest)
 	case "shared":
-		cluster, fqn, _ := strings.Cut(name, "/")
-		d.Shared[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.Shared)
+		d.Shared[at], _ = v.(*intent.Shared)
 	case "direct":
-		cluster, fqn, _ := strings.Cut(name, "/")
-		d.Directs[intent.GatewayKey{Cluster: cluster, FQN: resource.FQN(fqn)}], _ = v.(*intent.DirectObject)
+		d.Directs[at], _ = v.(*intent.DirectObject)
+	case "route":
+		namespace, service, _ := strings.Cut(what, "/")
+		d.Routes[intent.ServiceKey{Cluster: cluster, Namespace: namespace, Name: service}], _ = v.(*intent.Route)
 	}
 }
 

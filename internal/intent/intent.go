@@ -42,6 +42,9 @@ type GatewayKey struct {
 	FQN     resource.FQN
 }
 
+// In is the cluster that it is in.
+func (k GatewayKey) In() string { return k.Cluster }
+
 // Cluster is one that has a bundle.
 type Cluster struct {
 	Name string

@@ -11,6 +11,9 @@ type ServiceKey struct {
 	Cluster, Namespace, Name string
 }
 
+// In is the cluster that it is in.
+func (k ServiceKey) In() string { return k.Cluster }
+
 // Route is how a service of a cluster is called within the mesh. Gateways that lead to the service follow it in routes of their own.
 type Route struct {
 	Key       ServiceKey

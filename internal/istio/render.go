@@ -17,8 +17,8 @@ type Renderer struct {
 	clusters  map[string]*bundle
 	hosts     map[string]*host
 	// gateways, outgoing, fronts, and so on are the objects of those units.
-	gateways, outgoing, fronts, security, hidden, eastWest, shared, directs map[intent.GatewayKey][]*Object
-	routes                                                                  map[intent.ServiceKey][]*Object
+	gateways, outgoing, fronts, security, hidden, eastWest, shared, directs units[intent.GatewayKey]
+	routes                                                                  units[intent.ServiceKey]
 }
 
 // bundle is one cluster's objects while they change.
@@ -39,15 +39,15 @@ func New() *Renderer {
 		namespace: globalNamespace(),
 		clusters:  map[string]*bundle{},
 		hosts:     map[string]*host{},
-		gateways:  map[intent.GatewayKey][]*Object{},
-		outgoing:  map[intent.GatewayKey][]*Object{},
-		fronts:    map[intent.GatewayKey][]*Object{},
-		security:  map[intent.GatewayKey][]*Object{},
-		hidden:    map[intent.GatewayKey][]*Object{},
-		routes:    map[intent.ServiceKey][]*Object{},
-		eastWest:  map[intent.GatewayKey][]*Object{},
-		shared:    map[intent.GatewayKey][]*Object{},
-		directs:   map[intent.GatewayKey][]*Object{},
+		gateways:  units[intent.GatewayKey]{},
+		outgoing:  units[intent.GatewayKey]{},
+		fronts:    units[intent.GatewayKey]{},
+		security:  units[intent.GatewayKey]{},
+		hidden:    units[intent.GatewayKey]{},
+		routes:    units[intent.ServiceKey]{},
+		eastWest:  units[intent.GatewayKey]{},
+		shared:    units[intent.GatewayKey]{},
+		directs:   units[intent.GatewayKey]{},
 	}
 }
 
@@ -55,33 +55,15 @@ func New() *Renderer {
 // clusters. A cluster that is new gets all of its bundle, one that is gone an empty one.
 func (r *Renderer) Apply(d intent.Delta) []Change {
 	pending := map[string]*patch{}
-	for _, m := range renderAll(d.Gateways, r.gatewayObjects) {
-		applyUnit(r.gateways, m.key, m.out, at(pending, m.key.Cluster))
-	}
-	for _, m := range renderAll(d.Outgoing, r.outgoingObjects) {
-		applyUnit(r.outgoing, m.key, m.out, at(pending, m.key.Cluster))
-	}
-	for _, m := range renderAll(d.Fronts, r.frontObjects) {
-		applyUnit(r.fronts, m.key, m.out, at(pending, m.key.Cluster))
-	}
-	for _, m := range renderAll(d.Routes, r.routeObjects) {
-		applyUnit(r.routes, m.key, m.out, at(pending, m.key.Cluster))
-	}
-	for _, m := range renderAll(d.Security, r.securityObjects) {
-		applyUnit(r.security, m.key, m.out, at(pending, m.key.Cluster))
-	}
-	for _, m := range renderAll(d.Hidden, r.hiddenObjects) {
-		applyUnit(r.hidden, m.key, m.out, at(pending, m.key.Cluster))
-	}
-	for _, m := range renderAll(d.EastWest, r.eastWestObjects) {
-		applyUnit(r.eastWest, m.key, m.out, at(pending, m.key.Cluster))
-	}
-	for _, m := range renderAll(d.Shared, r.sharedObjects) {
-		applyUnit(r.shared, m.key, m.out, at(pending, m.key.Cluster))
-	}
-	for _, m := range renderAll(d.Directs, r.directObjects) {
-		applyUnit(r.directs, m.key, m.out, at(pending, m.key.Cluster))
-	}
+	applyUnits(r.gateways, d.Gateways, renderGateway, pending)
+	applyUnits(r.outgoing, d.Outgoing, renderOutgoing, pending)
+	applyUnits(r.fronts, d.Fronts, renderFront, pending)
+	applyUnits(r.routes, d.Routes, renderRoute, pending)
+	applyUnits(r.security, d.Security, renderSecurity, pending)
+	applyUnits(r.hidden, d.Hidden, renderHidden, pending)
+	applyUnits(r.eastWest, d.EastWest, renderEastWest, pending)
+	applyUnits(r.shared, d.Shared, renderShared, pending)
+	applyUnits(r.directs, d.Directs, renderDirect, pending)
 	for _, m := range renderAll(d.Hosts, r.hostObjects) {
 		r.applyHost(m.key, m.out, pending)
 	}
@@ -206,18 +188,10 @@ func (r *Renderer) applyCluster(name string, c *intent.Cluster, pending map[stri
 		p.replace(was, h.seenBy(c))
 	}
 	if old == nil {
-		for _, units := range []map[intent.GatewayKey][]*Object{r.gateways, r.outgoing, r.fronts, r.security, r.hidden, r.eastWest, r.shared, r.directs} {
-			for key, objects := range units {
-				if key.Cluster == name {
-					p.replace(nil, objects)
-				}
-			}
+		for _, all := range []units[intent.GatewayKey]{r.gateways, r.outgoing, r.fronts, r.security, r.hidden, r.eastWest, r.shared, r.directs} {
+			all.begin(name, p)
 		}
-		for key, objects := range r.routes {
-			if key.Cluster == name {
-				p.replace(nil, objects)
-			}
-		}
+		r.routes.begin(name, p)
 	}
 }
 
@@ -228,51 +202,6 @@ func (h *host) seenBy(c *intent.Cluster) []*Object {
 	}
 	key, _ := h.intent.FormFor(c)
 	return h.forms[key]
-}
-
-// gatewayObjects are those of a gateway in a cluster.
-func (r *Renderer) gatewayObjects(e *encoder, key intent.GatewayKey, g *intent.Gateway) []*Object {
-	return encodeAll(e, renderGateway(g), r.gateways[key])
-}
-
-// outgoingObjects are those of the calls that leave the namespaces of a cluster.
-func (r *Renderer) outgoingObjects(e *encoder, key intent.GatewayKey, o *intent.Outgoing) []*Object {
-	return encodeAll(e, renderOutgoing(o), r.outgoing[key])
-}
-
-// frontObjects are those of a gateway in front of hosts.
-func (r *Renderer) frontObjects(e *encoder, key intent.GatewayKey, f *intent.Front) []*Object {
-	return encodeAll(e, renderFront(f), r.fronts[key])
-}
-
-// securityObjects are those that protect namespaces of a cluster.
-func (r *Renderer) securityObjects(e *encoder, key intent.GatewayKey, s *intent.Security) []*Object {
-	return encodeAll(e, renderSecurity(s), r.security[key])
-}
-
-// hiddenObjects are those that keep a workspace from hosts.
-func (r *Renderer) hiddenObjects(e *encoder, key intent.GatewayKey, h *intent.Hidden) []*Object {
-	return encodeAll(e, renderHidden(h), r.hidden[key])
-}
-
-// routeObjects are those of a service with versions.
-func (r *Renderer) routeObjects(e *encoder, key intent.ServiceKey, in *intent.Route) []*Object {
-	return encodeAll(e, renderRoute(in), r.routes[key])
-}
-
-// eastWestObjects are those of the gateways between clusters.
-func (r *Renderer) eastWestObjects(e *encoder, key intent.GatewayKey, w *intent.EastWest) []*Object {
-	return encodeAll(e, renderEastWest(w), r.eastWest[key])
-}
-
-// sharedObjects are those of a service that clusters share.
-func (r *Renderer) sharedObjects(e *encoder, key intent.GatewayKey, s *intent.Shared) []*Object {
-	return encodeAll(e, renderShared(s), r.shared[key])
-}
-
-// directObjects is the one that a user has written.
-func (r *Renderer) directObjects(e *encoder, key intent.GatewayKey, d *intent.DirectObject) []*Object {
-	return encodeAll(e, renderDirect(d), r.directs[key])
 }
 
 // hostObjects are those of a global host.
@@ -287,17 +216,6 @@ func (r *Renderer) hostObjects(e *encoder, name string, in *intent.Host) *host {
 		now.forms[key] = encodeAll(e, renderForm(in, f, dress), before)
 	}
 	return now
-}
-
-// applyUnit gives a unit of a cluster other objects; none for one that is gone.
-func applyUnit[K comparable](all map[K][]*Object, key K, now []*Object, p *patch) {
-	old := all[key]
-	if len(now) == 0 {
-		delete(all, key)
-	} else {
-		all[key] = now
-	}
-	p.replace(old, now)
 }
 
 // applyHost puts a host in the place of the one with its name; nil when it is gone.
