@@ -170,6 +170,14 @@ func madeBy(r *Reads, cluster, kind, namespace, name string) resource.FQN {
 			if gatewayMakes(m, kind, name) {
 				return m.Key.FQN
 			}
+		case *intent.EastWest:
+			if doorMakes(m, kind, namespace, name) {
+				return m.Key.FQN
+			}
+		case *intent.Shared:
+			if kind == "ServiceEntry" && name == wellknown.SharedEntryPrefix+m.Name || kind == "DestinationRule" && name == wellknown.SharedRulePrefix+m.Name {
+				return m.Key.FQN
+			}
 		case *intent.Security:
 			if securityMakes(m, kind, namespace, name) {
 				return m.Key.FQN
@@ -212,6 +220,19 @@ func gatewayMakes(g *intent.Gateway, kind, name string) bool {
 		}
 	}
 	return false
+}
+
+// doorMakes says whether an object of a name is made for a gateway between clusters.
+func doorMakes(w *intent.EastWest, kind, namespace, name string) bool {
+	return slices.ContainsFunc(w.Doors, func(d intent.Door) bool {
+		switch {
+		case d.Namespace != namespace:
+			return false
+		case kind == "Gateway":
+			return name == d.Name
+		}
+		return (kind == "VirtualService" || kind == "EnvoyFilter") && slices.ContainsFunc(d.Services, func(p intent.Passed) bool { return name == wellknown.DoorPrefix+p.Name })
+	})
 }
 
 // securityMakes says whether an object of a name protects pods of a namespace. Objects of Istio's kind PeerAuthentication are those of its

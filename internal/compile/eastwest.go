@@ -199,6 +199,9 @@ func deriveDoors(r *Reads, unit string, out *output) {
 	}
 	if len(made.Doors) > 0 {
 		out.put(intentEastWest+unit, made)
+		for i := range made.Doors {
+			out.put(madePrefix(name, made.Doors[i].Namespace)+string(w.FQN), made)
+		}
 	}
 }
 

@@ -130,6 +130,7 @@ func (u *union) deriveIn(name string) {
 		u.say(in(name, no(reasonNoDNSCapture, eastWestField, "Service %q in namespace %q cannot be called in the cluster: it has no Service of the name, and its sidecars do not answer DNS.", u.name, u.ns)))
 	}
 	u.out.put(intentShared+name+"/"+string(s.Key.FQN), s)
+	u.out.put(madePrefix(name, s.Namespace)+string(s.Key.FQN), s)
 }
 
 func (u *union) say(c resource.Condition) { u.out.say(u.setting, c) }

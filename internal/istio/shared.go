@@ -31,11 +31,11 @@ func renderShared(s *intent.Shared) []config {
 	}
 	return []config{
 		{
-			apiVersion: networkingV1, kind: "ServiceEntry", namespace: s.Namespace, name: "global-gwinternal-" + s.Name,
+			apiVersion: networkingV1, kind: "ServiceEntry", namespace: s.Namespace, name: wellknown.SharedEntryPrefix + s.Name,
 			spec: sharedEntry(s), wave: waveServiceEntry, dress: dress,
 		},
 		{
-			apiVersion: networkingV1, kind: "DestinationRule", namespace: s.Namespace, name: "global-drinternal-" + s.Name,
+			apiVersion: networkingV1, kind: "DestinationRule", namespace: s.Namespace, name: wellknown.SharedRulePrefix + s.Name,
 			spec: &networking.DestinationRule{Host: s.Host, ExportTo: []string{"*"}, TrafficPolicy: policy}, wave: waveDestinationRule, dress: dress,
 		},
 	}
@@ -125,7 +125,7 @@ func renderDoor(w *intent.EastWest, d *intent.Door) []config {
 		p := &d.Services[i]
 		gateway.Servers[0].Hosts = append(gateway.Servers[0].Hosts, d.Namespace+"/*."+p.Host)
 		at := func(apiVersion, kind string, spec proto.Message, wave uint32) config {
-			return config{apiVersion: apiVersion, kind: kind, namespace: d.Namespace, name: "ew-" + p.Name, spec: spec, wave: wave, dress: dress}
+			return config{apiVersion: apiVersion, kind: kind, namespace: d.Namespace, name: wellknown.DoorPrefix + p.Name, spec: spec, wave: wave, dress: dress}
 		}
 		configs = append(configs,
 			// Before the Gateway, and kept like the routes for as long as other clusters may call.

@@ -17,6 +17,11 @@ const (
 	Tier1Prefix  = "tier1-"
 	GlobalPrefix = "global-gateway-"
 
+	// How names begin of what a gateway between clusters does for a service, and of what makes a service of several clusters one.
+	DoorPrefix        = "ew-"
+	SharedEntryPrefix = "global-gwinternal-"
+	SharedRulePrefix  = "global-drinternal-"
+
 	// Names of what lets callers in and keeps them out, with the service behind them if it is about one, and how those begin that keep
 	// gateways open.
 	AllowName    = "allow"
