@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"iter"
 	"slices"
 	"strings"
 
@@ -118,10 +119,22 @@ func checkClusters(r *Reads, fqn resource.FQN, t *target, out *output) {
 }
 
 func clusterThere(r *Reads, fqn resource.FQN, name string) bool {
-	for key, org := range r.prefix(clusterNamesPrefix) { // which place reads too
-		if key == clusterNamesPrefix+name {
-			return org.(resource.FQN) == fqn.Ancestor("organizations")
+	for c := range clustersOf(r, fqn) { // which place reads too
+		if c == name {
+			return true
 		}
 	}
 	return false
+}
+
+// clustersOf are the names of the clusters of the organization that a resource is in, in order.
+func clustersOf(r *Reads, fqn resource.FQN) iter.Seq[string] {
+	org := fqn.Ancestor("organizations")
+	return func(yield func(string) bool) {
+		for key, v := range r.prefix(clusterNamesPrefix) {
+			if v.(resource.FQN) == org && !yield(strings.TrimPrefix(key, clusterNamesPrefix)) {
+				return
+			}
+		}
+	}
 }

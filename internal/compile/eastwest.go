@@ -85,16 +85,16 @@ func deriveEastWest(r *Reads, unit string, out *output) {
 
 // firstEastWest is the first setting of a workspace that has such a list, in name order.
 func firstEastWest(r *Reads, workspace resource.FQN) resource.FQN {
-	for _, v := range r.prefix(string(store.ChildPrefix(workspace, "settings"))) {
-		res, _ := v.(*resource.Resource)
-		if res == nil {
-			continue
-		}
+	first := settingAt(r, workspace, func(res *resource.Resource) *resource.FQN {
 		if spec, _ := res.Spec.(*tsbv2.WorkspaceSetting); len(spec.GetDefaultEastWestGatewaySettings()) > 0 {
-			return res.FQN
+			return &res.FQN
 		}
+		return nil
+	})
+	if first == nil {
+		return ""
 	}
-	return ""
+	return *first
 }
 
 // placesOf are the clusters where the workspace owns the namespace of a gateway, which is there.
@@ -106,9 +106,8 @@ func placesOf(r *Reads, p *plan, out *output) []string {
 	}
 	var places []string
 	owned := false
-	for key, org := range r.prefix(clusterNamesPrefix) {
-		name := strings.TrimPrefix(key, clusterNamesPrefix)
-		if org.(resource.FQN) != p.FQN.Ancestor("organizations") || ownerOf(r, workspaceScope, name, p.Namespace) != p.Workspace {
+	for name := range clustersOf(r, p.FQN) {
+		if ownerOf(r, workspaceScope, name, p.Namespace) != p.Workspace {
 			continue
 		}
 		owned = true

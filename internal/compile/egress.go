@@ -68,6 +68,11 @@ func scopeOf(r *Reads, fqn resource.FQN) *scope {
 	return out
 }
 
+// owns says whether a namespace of a cluster is a group's, and its workspace's.
+func (s *scope) owns(r *Reads, cluster, namespace string) bool {
+	return owns(r, s.FQN.Ancestor("workspaces"), cluster, namespace) && ownerOf(r, s.Index, cluster, namespace) == s.FQN
+}
+
 // namespaces of a cluster that a scope owns, sorted. Those that a pattern with a name is about need not be there yet.
 func (s *scope) namespaces(r *Reads, cluster string) []string {
 	var names []string

@@ -4,33 +4,34 @@ import (
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
-	"isthmus.dev/isthmus/internal/store"
 )
 
 // ownFailover is what the workspace's settings say, or else those of the organization: of several, the first one in name
 // order that says anything.
 func ownFailover(r *Reads, workspace resource.FQN) intent.Failover {
 	for _, level := range []resource.FQN{workspace, workspace.Ancestor("organizations")} {
-		for _, v := range r.prefix(string(store.ChildPrefix(level, "settings"))) {
-			res, _ := v.(*resource.Resource)
-			if res == nil {
-				continue
-			}
-			s, _ := res.Spec.(failoverSetting)
-			if s == nil {
-				continue
-			}
-			f := s.GetFailoverSettings()
-			regions := f.GetRegionalFailover()
-			if len(regions) == 0 {
-				regions = s.GetRegionalFailover()
-			}
-			if f != nil || len(regions) > 0 {
-				return failover(f, regions)
-			}
+		if f := settingAt(r, level, failoverOf); f != nil {
+			return *f
 		}
 	}
 	return intent.Failover{}
+}
+
+// failoverOf is what a setting says, nil when that is nothing.
+func failoverOf(res *resource.Resource) *intent.Failover {
+	s, _ := res.Spec.(failoverSetting)
+	if s == nil {
+		return nil
+	}
+	f := s.GetFailoverSettings()
+	regions := f.GetRegionalFailover()
+	if len(regions) == 0 {
+		regions = s.GetRegionalFailover()
+	}
+	if f == nil && len(regions) == 0 {
+		return nil
+	}
+	return new(failover(f, regions))
 }
 
 // failoverSetting is a setting of a workspace or an organization.

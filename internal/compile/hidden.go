@@ -44,11 +44,7 @@ func deriveHidden(r *Reads, unit string, out *output) {
 	if len(hosts) == 0 {
 		return
 	}
-	for key, org := range r.prefix(clusterNamesPrefix) {
-		cluster := strings.TrimPrefix(key, clusterNamesPrefix)
-		if org.(resource.FQN) != workspace.Ancestor("organizations") {
-			continue
-		}
+	for cluster := range clustersOf(r, workspace) {
 		if namespaces := owned.namespaces(r, cluster); len(namespaces) > 0 {
 			out.put(intentHidden+cluster+"/"+unit, &intent.Hidden{
 				Setting: setting, Workspace: workspace.Name(), Name: workspace.Name() + "-" + shortHash(unit),

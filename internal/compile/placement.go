@@ -351,12 +351,11 @@ type land struct {
 
 // clusters are those where workspace and group own the namespace, and where it is. It says why when there is none.
 func (l land) clusters(r *Reads, out *output) []string {
-	org, workspace := l.FQN.Ancestor("organizations"), l.FQN.Ancestor("workspaces")
+	workspace := l.FQN.Ancestor("workspaces")
 	var placed []string
 	holder := resource.FQN("")
-	for key, v := range r.prefix(clusterNamesPrefix) {
-		name := strings.TrimPrefix(key, clusterNamesPrefix)
-		if v.(resource.FQN) != org || !selects(l.Group, name, l.Namespace) {
+	for name := range clustersOf(r, l.FQN) {
+		if !selects(l.Group, name, l.Namespace) {
 			continue
 		}
 		if owner := ownerOf(r, workspaceScope, name, l.Namespace); owner != workspace {
@@ -397,8 +396,7 @@ func namespaceThere(r *Reads, cluster, namespace string) bool {
 	if mesh == nil {
 		return true
 	}
-	ns, _ := r.get(string(store.FactKey(cluster, "namespace//"+namespace))).(*isthmusv1.Fact)
-	return ns != nil && !ns.GetNamespace().GetTerminating()
+	return remains(r, cluster, namespace)
 }
 
 // fillPlan makes the servers and the routes of their hosts.

@@ -84,11 +84,6 @@ func remains(r *Reads, cluster, namespace string) bool {
 	return f != nil && !f.GetNamespace().GetTerminating()
 }
 
-// reaches says whether the namespace of the service is the group's in a cluster.
-func (p *protection) reaches(r *Reads, cluster string) bool {
-	return owns(r, p.Workspace, cluster, p.Namespace) && ownerOf(r, p.Scope.Index, cluster, p.Namespace) == p.Scope.FQN
-}
-
 func (p *protection) serviceIn(r *Reads, cluster string) *isthmusv1.Service {
 	f, _ := r.get(string(store.FactKey(cluster, "service/"+p.Namespace+"/"+p.Service))).(*isthmusv1.Fact)
 	return f.GetService()
@@ -98,7 +93,7 @@ func (p *protection) serviceIn(r *Reads, cluster string) *isthmusv1.Service {
 func (p *protection) sayUnknown(r *Reads, out *output) {
 	reached, found := false, false
 	trusts(r, p.Workspace.Ancestor("organizations"), func(cluster, _ string) {
-		if p.reaches(r, cluster) {
+		if p.Scope.owns(r, cluster, p.Namespace) {
 			reached = true
 			found = found || p.serviceIn(r, cluster) != nil
 		}
@@ -124,7 +119,7 @@ func (p *protection) saySharedPods(r *Reads, cluster string, selector map[string
 
 // service is what is protected of one in a cluster, nil while that is nothing.
 func (p *protection) service(r *Reads, cluster string, out *output) *intent.SecuredPods {
-	if !p.reaches(r, cluster) || !remains(r, cluster, p.Namespace) {
+	if !p.Scope.owns(r, cluster, p.Namespace) || !remains(r, cluster, p.Namespace) {
 		return nil
 	}
 	say := func(reason, format string) {

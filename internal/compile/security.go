@@ -151,11 +151,8 @@ func deriveSecurity(r *Reads, unit string, out *output) {
 	if p.Service != "" {
 		p.sayUnknown(r, out)
 	}
-	for key, v := range r.prefix(clusterNamesPrefix) {
-		name := strings.TrimPrefix(key, clusterNamesPrefix)
-		if v.(resource.FQN) == fqn.Ancestor("organizations") && slices.ContainsFunc(p.Scope.Patterns, func(q pattern) bool { return q.Cluster == "*" || q.Cluster == name }) {
-			out.put(securePrefix(name)+unit, p)
-		}
+	for _, name := range clustersIn(r, fqn, p.Scope.Patterns) {
+		out.put(securePrefix(name)+unit, p)
 	}
 }
 

@@ -51,10 +51,8 @@ func deriveShared(r *Reads, unit string, out *output) {
 	u.setting = u.offers[0].Setting
 	u.workspace = u.setting.Parent()
 	u.ns, u.name, _ = strings.Cut(strings.TrimPrefix(unit, string(u.workspace)+"/"), "/")
-	for key, org := range r.prefix(clusterNamesPrefix) {
-		if org.(resource.FQN) == u.workspace.Ancestor("organizations") {
-			u.deriveIn(strings.TrimPrefix(key, clusterNamesPrefix))
-		}
+	for cluster := range clustersOf(r, u.workspace) {
+		u.deriveIn(cluster)
 	}
 }
 

@@ -201,9 +201,8 @@ func (o *outgoing) aim(s *trafficv2.ServiceTrafficSetting) {
 // clustersIn are the clusters of an organization of which any of the patterns may select namespaces, sorted; all without patterns.
 func clustersIn(r *Reads, fqn resource.FQN, patterns []pattern) []string {
 	var names []string
-	for key, v := range r.prefix(clusterNamesPrefix) {
-		name := strings.TrimPrefix(key, clusterNamesPrefix)
-		if v == any(fqn.Ancestor("organizations")) && (len(patterns) == 0 || slices.ContainsFunc(patterns, func(p pattern) bool { return p.Cluster == "*" || p.Cluster == name })) {
+	for name := range clustersOf(r, fqn) {
+		if len(patterns) == 0 || slices.ContainsFunc(patterns, func(p pattern) bool { return p.Cluster == "*" || p.Cluster == name }) {
 			names = append(names, name)
 		}
 	}
@@ -323,15 +322,14 @@ func (o *outgoing) namespaces(r *Reads, c cluster) []string {
 	switch {
 	case o.Service == "":
 		all = o.Scope.namespaces(r, c.Name)
-	case owns(r, o.Workspace, c.Name, o.Namespace) && ownerOf(r, o.Scope.Index, c.Name, o.Namespace) == o.Scope.FQN:
+	case o.Scope.owns(r, c.Name, o.Namespace):
 		all = []string{o.Namespace}
 	}
 	return slices.DeleteFunc(all, func(ns string) bool {
 		if o.Scope.Index == "" && ownerOf(r, trafficScope(o.Workspace), c.Name, ns) != "" {
 			return true // of a group, which has what the workspace says too
 		}
-		f, _ := r.get(string(store.FactKey(c.Name, "namespace//"+ns))).(*isthmusv1.Fact)
-		return c.Known && (f == nil || f.GetNamespace().GetTerminating())
+		return c.Known && !remains(r, c.Name, ns)
 	})
 }
 
