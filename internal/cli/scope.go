@@ -102,7 +102,7 @@ func (s scope) fqn(k *resource.Kind, name string) (resource.FQN, error) {
 	if strings.Contains(name, "/") {
 		fqn, of, err := resource.ParseFQN(name)
 		if err == nil && of != k {
-			err = fmt.Errorf("%q is the name of a %s", name, of.Name)
+			err = fmt.Errorf("%q is the name of %s", name, of.Noun())
 		}
 		if err != nil {
 			return "", &usageError{err}

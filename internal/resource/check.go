@@ -32,7 +32,7 @@ func Check(r *Resource) []Problem {
 	case err != nil:
 		problems = append(problems, Problem{Field: "fqn", Message: err.Error()})
 	case kind != r.Kind:
-		problems = append(problems, Problem{Field: "fqn", Message: fmt.Sprintf("%q is the name of a %s, not of a %s", fqn, kind.Name, r.Kind.Name)})
+		problems = append(problems, Problem{Field: "fqn", Message: fmt.Sprintf("%q is the name of %s, not of %s", fqn, kind.Noun(), r.Kind.Noun())})
 	case len(fqn) > maxFQN:
 		problems = append(problems, Problem{Field: "fqn", Message: fmt.Sprintf("is longer than %d characters", maxFQN)})
 	}

@@ -105,7 +105,7 @@ func (c *checker) unifiedCallers(from *gatewayv2.GatewayEgressAuthorization_From
 		case err != nil:
 			c.at(at, "%v", err)
 		case kind.Name != "Workspace" && kind.Name != "Group":
-			c.at(at, "%q is the name of a %s, not of a workspace or a group", name, kind.Name)
+			c.at(at, "%q is the name of %s, not of a workspace or a group", name, kind.Noun())
 		}
 	}
 }

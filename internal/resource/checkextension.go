@@ -103,7 +103,7 @@ func (c *checker) attachments(list []*typesv2.WasmAttachment, path string) {
 		case err != nil:
 			c.at(at, "%v", err)
 		case kind.Name != "WasmExtension":
-			c.at(at, "%q is the name of a %s, not of a WasmExtension", fqn, kind.Name)
+			c.at(at, "%q is the name of %s, not of a WasmExtension", fqn, kind.Noun())
 		case fqn.Ancestor("organizations") != c.of.Ancestor("organizations"):
 			c.at(at, "%q is an extension of another organization", fqn)
 		case twice:

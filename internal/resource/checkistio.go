@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 	extensions "istio.io/api/extensions/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
@@ -62,9 +59,11 @@ func (c *checker) istio(r *Resource) {
 	if len(c.problems) > 0 {
 		return // Istio takes an object for granted that its API server would refuse
 	}
-	_, wrong := istioSays(r, r.Spec)
-	for _, words := range wrong {
-		c.problems = append(c.problems, Problem{Field: istioField(r, words, wrong), Message: words})
+	if _, wrong := istioSays(r, r.Spec); len(wrong) > 0 {
+		search := newFieldSearch(r, wrong)
+		for _, words := range wrong {
+			c.problems = append(c.problems, Problem{Field: search.field(words), Message: words})
+		}
 	}
 }
 
@@ -100,115 +99,6 @@ func sentences(err error) []string {
 		out = append(out, e.Error())
 	}
 	return out
-}
-
-// istioField finds the field that some of Istio's words are about, which they do not say: the innermost one without which there would
-// be nothing to say, and nothing else either. It is the specification when something is missing, or several fields do not fit together.
-func istioField(r *Resource, words string, all []string) string {
-	whole := proto.Clone(r.Spec)
-	cured := func() bool {
-		_, wrong := istioSays(r, whole)
-		return !slices.Contains(wrong, words) && !slices.ContainsFunc(wrong, func(w string) bool { return !slices.Contains(all, w) })
-	}
-	m, path := whole.ProtoReflect(), "spec"
-	for m != nil {
-		cures := without(m, path, cured)
-		if len(cures) > 1 { // without one field another one may have no meaning
-			cures = slices.DeleteFunc(cures, func(c cure) bool { return !mentions(words, c.fd, c.value) })
-		}
-		if len(cures) != 1 {
-			break
-		}
-		m, path = inside(cures[0].fd, cures[0].value), cures[0].path
-	}
-	return path
-}
-
-// cure is a field of a message, or an item of a list in it, without which nothing is wrong.
-type cure struct {
-	path  string
-	fd    protoreflect.FieldDescriptor
-	value protoreflect.Value
-}
-
-// without tries a message without each of its fields, and without each item of its lists. The message is the same afterwards.
-func without(m protoreflect.Message, path string, cured func() bool) []cure {
-	var cures []cure
-	note := func(at string, fd protoreflect.FieldDescriptor, v protoreflect.Value) {
-		if cured() {
-			cures = append(cures, cure{at, fd, v})
-		}
-	}
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		at := path + "." + fd.JSONName()
-		switch {
-		case fd.IsList():
-			items := itemsOf(v.List())
-			for i, item := range items {
-				m.Set(fd, listOf(m, fd, slices.Delete(slices.Clone(items), i, i+1)))
-				note(at+"["+itoa(i)+"]", fd, item)
-			}
-			m.Set(fd, listOf(m, fd, items))
-		case fd.IsMap():
-			kept := m.NewField(fd)
-			v.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
-				kept.Map().Set(k, v)
-				return true
-			})
-			m.Clear(fd)
-			note(at, fd, kept)
-			m.Set(fd, kept)
-		default:
-			m.Clear(fd)
-			note(at, fd, v)
-			m.Set(fd, v)
-		}
-		return true
-	})
-	return cures
-}
-
-// mentions says whether words have a text of a value in them.
-func mentions(words string, fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-	if m := inside(fd, v); m != nil {
-		found := false
-		m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-			switch {
-			case fd.IsMap():
-			case fd.IsList():
-				found = slices.ContainsFunc(itemsOf(v.List()), func(v protoreflect.Value) bool { return mentions(words, fd, v) })
-			default:
-				found = mentions(words, fd, v)
-			}
-			return !found
-		})
-		return found
-	}
-	return fd.Kind() == protoreflect.StringKind && !fd.IsMap() && v.String() != "" && strings.Contains(words, v.String())
-}
-
-// inside is a value as a message with fields to look at, nil for any other.
-func inside(fd protoreflect.FieldDescriptor, v protoreflect.Value) protoreflect.Message {
-	if fd.IsMap() || fd.Message() == nil || fd.Message().FullName().Parent() == "google.protobuf" {
-		return nil
-	}
-	return v.Message()
-}
-
-func itemsOf(list protoreflect.List) []protoreflect.Value {
-	items := make([]protoreflect.Value, list.Len())
-	for i := range items {
-		items[i] = list.Get(i)
-	}
-	return items
-}
-
-func listOf(m protoreflect.Message, fd protoreflect.FieldDescriptor, items []protoreflect.Value) protoreflect.Value {
-	list := m.NewField(fd)
-	for _, item := range items {
-		list.List().Append(item)
-	}
-	return list
 }
 
 // envoyFilter is what Istio's webhook says of an EnvoyFilter without looking into what is patched in.

@@ -79,6 +79,6 @@ func (c *checker) ruleEnd(name, path string) {
 	case err != nil:
 		c.at(path, "%v", err)
 	case kind.Name != "Workspace" && kind.Name != "Group":
-		c.at(path, "%q is the name of a %s, not of a workspace, a group or a security domain", name, kind.Name)
+		c.at(path, "%q is the name of %s, not of a workspace, a group or a security domain", name, kind.Noun())
 	}
 }

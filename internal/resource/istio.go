@@ -62,11 +62,7 @@ func (d *document) directKind(line int, e *envelope, kinds []*Kind) *Kind {
 // groupNoun is what people call a type of groups, with its article.
 func groupNoun(group *Kind) string {
 	name := strings.TrimSuffix(group.Annotation, "Group")
-	article := "a "
-	if name == "istioInternal" {
-		article = "an "
-	}
-	return article + strings.ToLower(name) + " group"
+	return withArticle(strings.ToLower(name) + " group")
 }
 
 // istioKinds names the kinds of Istio that resources can be.

@@ -164,3 +164,30 @@ func TestMost(t *testing.T) {
 		t.Errorf("too many, too long and too large (-want +got):\n%s", diff)
 	}
 }
+
+// TestManyRoutes: the field of one mistake among thousands is found, and thousands of mistakes are all said.
+func TestManyRoutes(t *testing.T) {
+	const routes = 3000
+	text := func(host string) []byte {
+		var b strings.Builder
+		b.WriteString(`apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {organization: o, tenant: t, workspace: w, group: g, name: x, namespace: n, annotations: {tsb.tetrate.io/trafficGroup: g}}
+spec:
+  hosts: [cart]
+  http:
+`)
+		for i := range routes {
+			fmt.Fprintf(&b, "  - route: [{destination: {host: %q}}]\n", fmt.Sprint(host, i))
+		}
+		return []byte(b.String())
+	}
+	one := bytes.Replace(text("cart-"), []byte(`"cart-1234"`), []byte(`"not a host"`), 1)
+	_, problems := Decode([]File{{"one.yaml", one}})
+	if len(problems) != 1 || problems[0].Field != "spec.http[1234]" || problems[0].Line != 6+1234+1 {
+		t.Errorf("one mistake: %v", problems)
+	}
+	if _, problems = Decode([]File{{"all.yaml", text("not a host-")}}); len(problems) != routes {
+		t.Errorf("%d of %d mistakes are said", len(problems), routes)
+	}
+}

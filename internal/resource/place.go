@@ -109,7 +109,7 @@ func (d *document) place(w *walker, e *envelope, kind *Kind) FQN {
 	case err != nil:
 		d.problem(given.line, field, "%v", err)
 	case of != kind:
-		d.problem(given.line, field, "%q is the name of a %s, not of a %s", given.value, of.Name, kind.Name)
+		d.problem(given.line, field, "%q is the name of %s, not of %s", given.value, of.Noun(), kind.Noun())
 	case !agrees(e, line, parsed):
 		d.problem(given.line, field, "is %q, but the other keys of metadata say something else", given.value)
 	}
@@ -190,7 +190,7 @@ func (d *document) foreignKeys(e *envelope, kind *Kind) {
 		i := slices.IndexFunc(line, func(k *Kind) bool { return k.Key == key })
 		switch {
 		case i < 0:
-			d.problem(t.line, "metadata."+key, "a %s does not belong to a %s", kind.Name, key)
+			d.problem(t.line, "metadata."+key, "%s does not belong to %s", kind.Noun(), withArticle(key))
 		case i == len(line)-1:
 			if t.value != e.meta["name"].value {
 				d.problem(t.line, "metadata."+key, "is %q, but metadata.name is %q", t.value, e.meta["name"].value)

@@ -49,6 +49,17 @@ func (k *Kind) ID() string {
 // Istio says that the kind is Istio's own.
 func (k *Kind) Istio() bool { return k.Within != "" }
 
+// Noun is the kind with its article: "an IngressGateway", "a User".
+func (k *Kind) Noun() string { return withArticle(k.Name) }
+
+// withArticle puts a or an before a word; none of ours begins with a u that is not spoken like that of user.
+func withArticle(word string) string {
+	if strings.ContainsRune("AEIOaeio", rune(word[0])) {
+		return "an " + word
+	}
+	return "a " + word
+}
+
 // FQN is the full name of a resource: alternating plurals and names, for example
 // "organizations/tetrate/tenants/test/workspaces/bookinfo".
 type FQN string

@@ -55,7 +55,7 @@ func Unpack(in *isthmusv1.Resource) (*Resource, []Problem) {
 	case err != nil:
 		return problem("fqn", "%v", err)
 	case of != kind:
-		return problem("fqn", "%q is the name of a %s, not of a %s", fqn, of.Name, kind.Name)
+		return problem("fqn", "%q is the name of %s, not of %s", fqn, of.Noun(), kind.Noun())
 	}
 	spec := kind.Spec()
 	if in.GetSpec() != nil {
