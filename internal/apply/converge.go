@@ -163,9 +163,9 @@ func (e *Engine) namespaceOf(ref Ref, k *kindWatch) namespaceState {
 
 // put brings one object to what is wanted.
 func (e *Engine) put(ctx context.Context, p *result, w *want, missing map[schema.GroupVersionKind]error) {
-	if w.form(time.Now()) != w {
-		p.again(time.Until(w.parting.until))
-		w = w.parting.want
+	if form, until := w.form(time.Now()); form != w {
+		p.again(time.Until(until))
+		w = form
 	}
 	no := func(o Outcome, reason string) {
 		p.add(NotOK{ID: w.ID, Digest: w.Digest, Outcome: o, Reason: reason})

@@ -16,7 +16,7 @@ type want struct {
 	ref                 Ref
 	labels, annotations map[string]string
 	fields              map[string]fingerprint
-	parting             *parting // nil, or how it is for a while
+	parting             []parting // how it is for a while: one form after the other
 }
 
 func newWant(o *Object) (*want, error) {

@@ -43,7 +43,9 @@ type Config struct {
 	Workers int           // writes at a time within a wave; 0 means 8
 	Retry   time.Duration // first wait after a failure, doubling to 16 times it; 0 means 300ms
 	Timeout time.Duration // of one request; 0 means 15s
-	Keep    Keep          // nil: objects lose at once what the next bundle does not say
+	Keep    []Keep        // none: objects lose at once what the next bundle does not say
+	// Routes says that an object leads to others; nil: none does. See Keep.
+	Routes func(Ref) bool
 	// Lingers is how long an object that is not wanted any more stays for those who may still refer to it; nil: none does.
 	Lingers func(Ref) time.Duration
 	// Leads says that the objects of the next waves may refer to one: they wait a while after it was written; nil: none.
@@ -51,7 +53,6 @@ type Config struct {
 	// Unordered leaves the waves out, which is only good to see what they are for.
 	Unordered bool
 	Settle    time.Duration // how long they wait; 0 means 500ms
-	Part      time.Duration // how long an object keeps what Keep says, and one that lingers is there; 0 means 15s
 	Hold      time.Duration // how long failed puts hold up removals; 0 means 10s
 	Believe   time.Duration // how long a write of ours counts before a watch has shown it; 0 means 1m
 }
@@ -103,6 +104,7 @@ type Engine struct {
 	tries     map[ID]*try
 	unwanted  map[ID]time.Time // since when objects of the inventory that linger are not wanted
 	since     time.Time        // when current was taken up
+	routed    time.Time        // when a bundle changed routes
 	reported  *Report
 	reportOf  *Bundle // that reported is about
 	lost      bool    // the inventory of those before this process is not known
@@ -123,7 +125,6 @@ func New(cfg Config) *Engine {
 	cfg.Retry = cmp.Or(cfg.Retry, 300*time.Millisecond)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
 	cfg.Settle = cmp.Or(cfg.Settle, 500*time.Millisecond)
-	cfg.Part = cmp.Or(cfg.Part, 15*time.Second)
 	cfg.Hold = cmp.Or(cfg.Hold, 10*time.Second)
 	cfg.Believe = cmp.Or(cfg.Believe, time.Minute)
 	if cfg.Log == nil {
@@ -221,6 +222,7 @@ func (e *Engine) backoff(n int) time.Duration {
 // adopt makes b current, and reads only those of its objects that are not as before.
 func (e *Engine) adopt(b *Bundle) {
 	wants, bad := make(map[ID]*want, len(b.Objects)), map[ID]NotOK{}
+	var changed []*want
 	for id, o := range b.Objects {
 		if w := e.wants[id]; w != nil && w.Digest == o.Digest && w.Wave == o.Wave {
 			wants[id] = w
@@ -231,12 +233,19 @@ func (e *Engine) adopt(b *Bundle) {
 			bad[id] = NotOK{ID: id, Digest: o.Digest, Outcome: Rejected, Reason: err.Error()}
 			continue
 		}
-		w.parting = e.part(e.wants[id], w)
 		wants[id] = w
+		changed = append(changed, w)
 		e.inventory[id] = o.Wave
 		delete(e.unwanted, id)
 	}
-	e.current, e.wants, e.bad, e.since = b, wants, bad, time.Now()
+	now := time.Now()
+	if e.cfg.Routes != nil && slices.ContainsFunc(changed, func(w *want) bool { return e.cfg.Routes(w.ref) }) {
+		e.routed = now
+	}
+	for _, w := range changed {
+		w.parting = e.part(e.wants[w.ID], w, now)
+	}
+	e.current, e.wants, e.bad, e.since = b, wants, bad, now
 }
 
 // takeUp makes the newest bundle current. Its inventory is stored before anything of it exists, so that what a crash

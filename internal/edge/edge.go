@@ -101,7 +101,7 @@ func New(cfg Config) (*Edge, error) {
 		State: &apply.Secrets{Client: cfg.Dynamic, Namespace: cfg.Namespace, Name: "isthmus-bundle", Manager: Manager},
 	}
 	if !cfg.Without[wellknown.Parting] {
-		order.Keep = keepLedTo
+		order.Keep, order.Routes = keeps(), routes
 	}
 	if !cfg.Without[wellknown.Lingering] {
 		order.Lingers = lingers

@@ -15,9 +15,20 @@ import (
 const (
 	// ruleLingers is longer than istiod gathers changes at the most.
 	ruleLingers = 15 * time.Second
-	// servingLingers is how long the callers' proxies may take to hear that they should call somebody else.
-	servingLingers = 3 * time.Second
+	// calledLingers is how long proxies may take to hear of routes, the wait before those are written included.
+	calledLingers = 3 * time.Second
+	// servingLingers is how long the callers' proxies may take to hear that they should call somebody else, calledLingers included.
+	servingLingers = 5 * time.Second
 )
+
+// keeps is what objects keep for a while. An endpoint that is lost is kept for as long as routes may lead to it alone, because they were
+// changed a moment ago; otherwise it goes at once: maybe nobody is there any more.
+func keeps() []apply.Keep {
+	return []apply.Keep{{What: keepCalled, For: calledLingers, Routed: true}, {What: keepLedTo, For: ruleLingers}}
+}
+
+// routes says that an object may lead to endpoints and subsets of others.
+func routes(ref apply.Ref) bool { return ref.Kind == "VirtualService" }
 
 // lingers says how long what is not wanted any more stays. Routes may still lead through a DestinationRule: istiod tells proxies of
 // clusters before it tells them of routes, so that a route whose rule goes at the same moment leads nowhere for a while. Callers
@@ -41,7 +52,7 @@ func leads(ref apply.Ref) bool {
 }
 
 // keepLedTo leaves in an object what routes may still lead to: the subsets of a DestinationRule, and the labels that put endpoints into
-// subsets, and endpoints that are said to be leaving. Any other endpoint goes at once: nobody is there any more.
+// subsets, and endpoints that are said to be leaving.
 func keepLedTo(was, is *unstructured.Unstructured) bool {
 	switch is.GetKind() {
 	case "DestinationRule":
@@ -77,14 +88,34 @@ func keepEndpoints(was, is *unstructured.Unstructured) bool {
 			endpoints[i]["labels"], kept = labels, true
 		}
 	}
-	for _, e := range before {
+	leaving := strings.Split(is.GetAnnotations()[wellknown.LeavingAnnotation], ",")
+	more := lostEndpoints(was, is, func(address string) bool { return slices.Contains(leaving, address) })
+	return (kept || len(more) > 0) && setSpecList(is, append(endpoints, more...), "endpoints")
+}
+
+// keepCalled keeps all endpoints.
+func keepCalled(was, is *unstructured.Unstructured) bool {
+	if is.GetKind() != "ServiceEntry" {
+		return false
+	}
+	lost := lostEndpoints(was, is, func(string) bool { return true })
+	return len(lost) > 0 && setSpecList(is, append(specList(is, "endpoints"), lost...), "endpoints")
+}
+
+// lostEndpoints are those that an object does not have any more, of the addresses that can be kept.
+func lostEndpoints(was, is *unstructured.Unstructured, keep func(address string) bool) []map[string]any {
+	if !fits(was, is) {
+		return nil
+	}
+	var lost []map[string]any
+	now := specList(is, "endpoints")
+	for _, e := range specList(was, "endpoints") {
 		address, _ := e["address"].(string)
-		there := slices.ContainsFunc(endpoints, func(x map[string]any) bool { return x["address"] == address })
-		if !there && slices.Contains(strings.Split(is.GetAnnotations()[wellknown.LeavingAnnotation], ","), address) && fits(was, is) {
-			endpoints, kept = append(endpoints, e), true
+		if !slices.ContainsFunc(now, func(x map[string]any) bool { return x["address"] == address }) && keep(address) {
+			lost = append(lost, e)
 		}
 	}
-	return kept && setSpecList(is, endpoints, "endpoints")
+	return lost
 }
 
 // keepSets is the labels of an endpoint with those of the sets that it was in; nil when it is in all of them.

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -9,6 +10,34 @@ import (
 
 	"isthmus.dev/isthmus/internal/wellknown"
 )
+
+func TestKeepCalled(t *testing.T) {
+	object := func(kind, addresses string) *unstructured.Unstructured {
+		var endpoints []any
+		for a := range strings.FieldsSeq(addresses) {
+			endpoints = append(endpoints, map[string]any{"address": a})
+		}
+		return &unstructured.Unstructured{Object: map[string]any{"kind": kind, "spec": map[string]any{"endpoints": endpoints}}}
+	}
+	for _, tc := range []struct{ kind, was, is, want string }{
+		{"ServiceEntry", "a b", "b c", "b c a"},
+		{"ServiceEntry", "a", "", "a"},
+		{"ServiceEntry", "a", "b a", ""},
+		{"WorkloadEntry", "a", "b", ""},
+	} {
+		is := object(tc.kind, tc.is)
+		if got := keepCalled(object(tc.kind, tc.was), is); got != (tc.want != "") {
+			t.Errorf("keepCalled(%q, %q) = %v", tc.was, tc.is, got)
+		}
+		want := tc.want
+		if want == "" {
+			want = tc.is
+		}
+		if diff := cmp.Diff(object(tc.kind, want), is); diff != "" {
+			t.Errorf("keepCalled(%q, %q) (-want +got):\n%s", tc.was, tc.is, diff)
+		}
+	}
+}
 
 func TestKeepLedTo(t *testing.T) {
 	for name, tc := range map[string]struct{ kind, was, is, want string }{

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,9 +84,29 @@ func TestStorm(t *testing.T) {
 		t.Error(w)
 	}
 	if t.Failed() {
-		t.Log(s.describe(context.WithoutCancel(ctx)))
+		t.Log(s.describe(context.WithoutCancel(ctx)), s.refusals(context.WithoutCancel(ctx)))
 	}
 }
+
+// refusals are the errors that the gateways answered with, as their proxies logged them.
+func (s *tempest) refusals(ctx context.Context) string {
+	var b strings.Builder
+	for _, c := range append([]string{storm.FrontCluster}, storm.Backends...) {
+		out, err := kubectl(ctx, c, "", "logs", "-n", s.Name, "-l", "isthmus.dev/gateway", "--tail=-1", "--prefix")
+		if err != nil {
+			return err.Error()
+		}
+		for line := range strings.Lines(out) {
+			if refusal.MatchString(line) {
+				fmt.Fprintf(&b, "%s %s", c, line)
+			}
+		}
+	}
+	return b.String()
+}
+
+// refusal is a line of an access log: a status after the quoted request.
+var refusal = regexp.MustCompile(`HTTP/[0-9.]+" [45][0-9]{2} `)
 
 func number(variable string, otherwise uint64) uint64 {
 	n, err := strconv.ParseUint(os.Getenv(variable), 10, 64)
@@ -243,7 +264,7 @@ func answer(c caller, path string, got call.Answer) storm.Answer {
 	_ = json.Unmarshal([]byte(got.Body), &body) // nothing is known of who answered then, which is wrong
 	version, _ := strconv.Atoi(got.Headers.Get("x-config"))
 	return storm.Answer{
-		Host: c.host, Path: path, Front: c.where == "wan", Asked: got.Asked, Answered: got.Asked.Add(got.Took), Error: got.Error, Status: got.Status,
+		Host: c.host, Path: path, Front: c.where == "wan", Asked: got.Asked, Answered: got.Asked.Add(got.Took), Error: got.Error, Status: got.Status, Body: got.Body,
 		Version: version, App: body.App, Cluster: body.Cluster, Peer: body.Headers["x-forwarded-client-cert"],
 	}
 }
@@ -264,7 +285,7 @@ func (s *tempest) edit(ctx context.Context, n uint64) error {
 				return fmt.Errorf("%s: %w", e.What, err)
 			}
 		}
-		what, _, _ := strings.Cut(e.What, " ")
+		what := strings.Fields(e.What)[0]
 		s.mu.Lock()
 		s.made++
 		s.kinds[what]++

@@ -63,6 +63,7 @@ func Run(t *testing.T, open func(*testing.T) *Cluster) {
 		"PartsWithAFieldLater":           parts,
 		"PartsWithNothingThatIsBack":     partsNot,
 		"PartsInTimeWhateverChanges":     partsInTime,
+		"PartsFromRoutes":                partsFromRoutes,
 		"RemovesLaterWhatLingers":        lingers,
 		"WaitsAfterWhatOthersReferTo":    settles,
 	}

@@ -2,6 +2,9 @@ package applytest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,21 +14,25 @@ import (
 	"isthmus.dev/isthmus/internal/apply"
 )
 
+// keepKeys keeps keys with a prefix.
+func keepKeys(prefix string) func(was, is *unstructured.Unstructured) bool {
+	return func(was, is *unstructured.Unstructured) bool {
+		before, after := data(was), data(is)
+		kept := false
+		for k, v := range before {
+			if _, there := after[k]; !there && strings.HasPrefix(k, prefix) {
+				set(is, v, "data", k)
+				kept = true
+			}
+		}
+		return kept
+	}
+}
+
 // keepsKeys keeps the keys of ConfigMaps for d.
 func keepsKeys(d time.Duration) func(*apply.Config) {
 	return func(cfg *apply.Config) {
-		cfg.Part = d
-		cfg.Keep = func(was, is *unstructured.Unstructured) bool {
-			before, after := data(was), data(is)
-			kept := false
-			for k, v := range before {
-				if _, there := after[k]; !there {
-					set(is, v, "data", k)
-					kept = true
-				}
-			}
-			return kept
-		}
+		cfg.Keep = []apply.Keep{{What: keepKeys(""), For: d}}
 	}
 }
 
@@ -115,13 +122,57 @@ func partsNot(t *testing.T, c *Cluster) {
 	}
 }
 
+// What routes lead to is kept for a while after those have changed, and not longer than that; something else may be kept for longer.
+func partsFromRoutes(t *testing.T, c *Cluster) {
+	const brief, long = time.Second, 3 * time.Second
+	r := start(t, c, func(cfg *apply.Config) {
+		cfg.Keep = []apply.Keep{{What: keepKeys("brief"), For: brief, Routed: true}, {What: keepKeys("long"), For: long}}
+		cfg.Routes = func(ref apply.Ref) bool { return ref.Name == "route" }
+	})
+	put := func(rev int64, route string, keys ...string) {
+		m := map[string]string{"x": "x"}
+		for _, k := range keys {
+			m[k] = k
+		}
+		r.Engine.Set(bundle(rev, ConfigMap(c.Namespace, "route", 2, map[string]string{"to": route}), ConfigMap(c.Namespace, "a", 1, m)))
+		r.until(fmt.Sprint("bundle ", rev), at(rev))
+	}
+	keys := func() string { return strings.Join(slices.Sorted(maps.Keys(data(c.get(t, "a")))), " ") }
+	put(1, "one", "brief", "brief-2", "long")
+	time.Sleep(brief)
+	put(2, "one", "brief", "long")
+	if got := keys(); got != "brief long x" {
+		t.Errorf("no route has changed, and it has %s", got)
+	}
+	began := time.Now()
+	put(3, "two", "brief", "long")
+	put(4, "two")
+	if got := keys(); got != "brief long x" {
+		t.Errorf("a route has just changed, and it has %s", got)
+	}
+	for _, next := range []struct {
+		after time.Duration
+		keys  string
+	}{{brief, "long x"}, {long, "x"}} {
+		for keys() != next.keys {
+			if time.Since(began) > 3*long {
+				t.Fatalf("it has %s, want %s", keys(), next.keys)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if d := time.Since(began); d < next.after {
+			t.Errorf("it had %s after %v, want %v at least", next.keys, d, next.after)
+		}
+	}
+	r.quiet("after it parted twice")
+}
+
 func lingers(t *testing.T, c *Cluster) {
 	const keep = time.Second
 	r := start(t, c, func(cfg *apply.Config) {
-		cfg.Part = keep
 		cfg.Lingers = func(ref apply.Ref) time.Duration {
 			if ref.Name == "a" {
-				return cfg.Part
+				return keep
 			}
 			return 0
 		}

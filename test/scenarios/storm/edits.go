@@ -1,6 +1,7 @@
 package storm
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -59,7 +60,7 @@ func (w *World) Next() Edit {
 		i := w.rnd.IntN(len(w.hosts))
 		before, down := w.hosts[i].clone(), maps.Clone(w.down)
 		if steps := changes()[what](w, w.hosts[i]); steps != nil && w.answers() {
-			return Edit{What: what + " " + w.hosts[i].name, Steps: steps}
+			return Edit{What: fmt.Sprint(what, " ", w.hosts[i]), Steps: steps}
 		}
 		w.hosts[i], w.down = before, down
 	}
@@ -85,6 +86,11 @@ func (h *host) clone() *host {
 		c.sides[name] = &t
 	}
 	return &c
+}
+
+// String says where a host is exposed, and which clusters are called from the front.
+func (h *host) String() string {
+	return fmt.Sprint(h.name, " in ", slices.Sorted(maps.Keys(h.sides)), ", called in ", h.front.clusters())
 }
 
 // changes by name. Each returns nil when it cannot be made now.

@@ -15,6 +15,8 @@ type Answer struct {
 	Asked, Answered time.Time
 	Error           string
 	Status          int
+	// Body is what was said with another status than 200.
+	Body string
 	// Version, App and Cluster say who answered; Peer is the caller that the gateway saw by its certificate.
 	Version      int
 	App, Cluster string
@@ -78,7 +80,7 @@ func (h *History) Judge(a Answer) error {
 	case a.Error != "":
 		return fmt.Errorf("no answer: %s", a.Error)
 	case a.Status != 200:
-		return fmt.Errorf("status %d", a.Status)
+		return fmt.Errorf("status %d: %.100s", a.Status, a.Body)
 	case !known || t.what.Host != a.Host:
 		return fmt.Errorf("version %d was never one of the host", a.Version)
 	case a.Answered.Before(t.from):
