@@ -39,9 +39,11 @@ func (a *app) upCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringSliceVar(&r.Clusters, "clusters", []string{"a"}, "names of the clusters")
 	f.IntVar(&r.Nodes, "nodes", 1, "nodes per cluster")
+	f.StringToIntVar(&r.NodesIn, "nodes-in", nil, "nodes of clusters that have another number of them, as CLUSTER=NUMBER")
 	f.BoolVar(&r.NoIstio, "no-istio", false, "leave Istio out")
 	f.StringSliceVar(&r.OwnRoot, "own-root", nil, "clusters whose Istio has a root certificate of its own")
 	f.StringToStringVar(&r.Regions, "region", nil, "regions of clusters, as CLUSTER=REGION (default region-1, region-2, …)")
+	f.StringToStringVar(&r.Trust, "trust-domain", nil, "trust domains of clusters, as CLUSTER=DOMAIN (default cluster.local); each takes the others' identities")
 	f.BoolVar(&detach, "detach", true, "return when ready; with --detach=false wait for Ctrl-C and end the sandbox then")
 	return cmd
 }

@@ -151,6 +151,8 @@ func (c *Cluster) operator() object {
 			"hub":     IstioHub,
 			"tag":     IstioTag,
 			"meshConfig": object{
+				"trustDomain":        p.Trust,
+				"trustDomainAliases": p.Aliases,
 				"accessLogFile":   "/dev/stdout",
 				"accessLogFormat": accessLog,
 				"defaultConfig": object{

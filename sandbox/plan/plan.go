@@ -4,10 +4,14 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -37,9 +41,11 @@ var ErrPlan = errors.New("not a possible sandbox")
 type Request struct {
 	Clusters []string          // names; empty means one cluster, "a"
 	Nodes    int               // per cluster; 0 means 1
+	NodesIn  map[string]int    // cluster → nodes, where it is another number
 	NoIstio  bool              // leave Istio out
 	OwnRoot  []string          // clusters that get a root certificate of their own
 	Regions  map[string]string // cluster → region; without, cluster number k is in region-k
+	Trust    map[string]string // cluster → trust domain of its mesh; without, that is Domain
 }
 
 // Plan is the layout of a whole sandbox.
@@ -50,20 +56,23 @@ type Plan struct {
 
 // Cluster is the layout of one cluster. Index counts from 1.
 type Cluster struct {
-	Name     string `json:"name"`
-	Index    int    `json:"index"`
-	Region   string `json:"region"`
-	Network  string `json:"network"`
-	OwnRoot  bool   `json:"ownRoot,omitempty"`
-	NodeNet  string `json:"nodeNet"`
-	PodNet   string `json:"podNet"`
-	SvcNet   string `json:"serviceNet"`
-	LBNet    string `json:"loadBalancerNet"`
-	API      string `json:"api"`      // address of the API server on the WAN
-	APISvc   string `json:"apiSvc"`   // address of service default/kubernetes
-	DNSSvc   string `json:"dnsSvc"`   // address of service kube-system/kube-dns
-	Nodes    []Node `json:"nodes"`    // at least one
-	HostPort int    `json:"hostPort"` // loopback port of the API server on the host; 0 until known
+	Name    string `json:"name"`
+	Index   int    `json:"index"`
+	Region  string `json:"region"`
+	Network string `json:"network"`
+	OwnRoot bool   `json:"ownRoot,omitempty"`
+	// Trust is the trust domain of the mesh; Aliases are those of other clusters, which it takes for its own.
+	Trust    string   `json:"trustDomain"`
+	Aliases  []string `json:"trustDomainAliases,omitempty"`
+	NodeNet  string   `json:"nodeNet"`
+	PodNet   string   `json:"podNet"`
+	SvcNet   string   `json:"serviceNet"`
+	LBNet    string   `json:"loadBalancerNet"`
+	API      string   `json:"api"`      // address of the API server on the WAN
+	APISvc   string   `json:"apiSvc"`   // address of service default/kubernetes
+	DNSSvc   string   `json:"dnsSvc"`   // address of service kube-system/kube-dns
+	Nodes    []Node   `json:"nodes"`    // at least one
+	HostPort int      `json:"hostPort"` // loopback port of the API server on the host; 0 until known
 }
 
 // Node is the layout of one node.
@@ -87,8 +96,10 @@ func New(r Request) (Plan, error) {
 	if len(r.Clusters) > MaxClusters {
 		return Plan{}, fmt.Errorf("%w: %d clusters, at most %d fit the address plan", ErrPlan, len(r.Clusters), MaxClusters)
 	}
-	if r.Nodes < 0 || r.Nodes > MaxNodes {
-		return Plan{}, fmt.Errorf("%w: %d nodes per cluster, choose 1 to %d", ErrPlan, r.Nodes, MaxNodes)
+	for _, n := range append(slices.Collect(maps.Values(r.NodesIn)), r.Nodes) {
+		if n < 1 || n > MaxNodes {
+			return Plan{}, fmt.Errorf("%w: %d nodes per cluster, choose 1 to %d", ErrPlan, n, MaxNodes)
+		}
 	}
 	p := Plan{Istio: !r.NoIstio}
 	names := map[string]bool{}
@@ -100,30 +111,57 @@ func New(r Request) (Plan, error) {
 			return Plan{}, fmt.Errorf("%w: cluster %q is named twice", ErrPlan, name)
 		}
 		names[name] = true
-		p.Clusters = append(p.Clusters, newCluster(name, i+1, r.Nodes))
+		p.Clusters = append(p.Clusters, newCluster(name, i+1, cmp.Or(r.NodesIn[name], r.Nodes)))
 	}
-	for name, region := range r.Regions {
-		c := p.Cluster(name)
-		if c == nil {
-			return Plan{}, fmt.Errorf("%w: --region names cluster %q, which is not among %s", ErrPlan, name, strings.Join(r.Clusters, ", "))
-		}
-		c.setRegion(region)
-	}
-	for _, name := range r.OwnRoot {
-		c := p.Cluster(name)
-		if c == nil {
-			return Plan{}, fmt.Errorf("%w: --own-root names cluster %q, which is not among %s", ErrPlan, name, strings.Join(r.Clusters, ", "))
-		}
-		c.OwnRoot = true
+	if err := errors.Join(
+		each(&p, "--nodes-in", maps.Keys(r.NodesIn), func(*Cluster) {}),
+		each(&p, "--region", maps.Keys(r.Regions), func(c *Cluster) { c.setRegion(r.Regions[c.Name]) }),
+		each(&p, "--own-root", slices.Values(r.OwnRoot), func(c *Cluster) { c.OwnRoot = true }),
+		each(&p, "--trust-domain", maps.Keys(r.Trust), func(c *Cluster) { c.Trust = r.Trust[c.Name] }),
+		p.trustEachOther(),
+	); err != nil {
+		return Plan{}, err
 	}
 	return p, nil
 }
+
+// each gives what a flag says to the clusters that it names.
+func each(p *Plan, flag string, names iter.Seq[string], do func(*Cluster)) error {
+	for name := range names {
+		c := p.Cluster(name)
+		if c == nil {
+			return fmt.Errorf("%w: %s names cluster %q, which is not among %s", ErrPlan, flag, name, strings.Join(p.Names(), ", "))
+		}
+		do(c)
+	}
+	return nil
+}
+
+// trustEachOther makes every mesh take the identities of the others, as meshes with one root do.
+func (p *Plan) trustEachOther() error {
+	for i := range p.Clusters {
+		c := &p.Clusters[i]
+		if !trustDomain.MatchString(c.Trust) {
+			return fmt.Errorf("%w: %q is not a trust domain", ErrPlan, c.Trust)
+		}
+		for _, o := range p.Clusters {
+			if o.Trust != c.Trust && !slices.Contains(c.Aliases, o.Trust) {
+				c.Aliases = append(c.Aliases, o.Trust)
+			}
+		}
+	}
+	return nil
+}
+
+// trustDomain is what SPIFFE allows for one.
+var trustDomain = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`)
 
 func newCluster(name string, k, nodes int) Cluster {
 	c := Cluster{
 		Name:    name,
 		Index:   k,
 		Network: name,
+		Trust:   Domain,
 		NodeNet: fmt.Sprintf("198.18.%d.0/24", k),
 		PodNet:  fmt.Sprintf("10.%d.0.0/16", 100+k),
 		SvcNet:  fmt.Sprintf("10.%d.0.0/16", 200+k),

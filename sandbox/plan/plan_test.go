@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,6 +25,11 @@ func TestNew(t *testing.T) {
 		"TooManyNodes": {in: Request{Nodes: 10}, err: ErrPlan},
 		"Negative":     {in: Request{Nodes: -1}, err: ErrPlan},
 		"ForeignRoot":  {in: Request{Clusters: []string{"a"}, OwnRoot: []string{"b"}}, err: ErrPlan},
+		"NodesIn":      {in: Request{Clusters: []string{"a", "b"}, NodesIn: map[string]int{"b": 2}}, want: []string{"a", "b"}},
+		"NoNode":       {in: Request{NodesIn: map[string]int{"a": 0}}, err: ErrPlan},
+		"ForeignNodes": {in: Request{NodesIn: map[string]int{"b": 2}}, err: ErrPlan},
+		"ForeignTrust": {in: Request{Trust: map[string]string{"b": "x"}}, err: ErrPlan},
+		"NoTrust":      {in: Request{Trust: map[string]string{"a": "X Y"}}, err: ErrPlan},
 		"NoRegion":     {in: Request{Regions: map[string]string{"b": "eu"}}, err: ErrPlan},
 		"TooMany":      {in: Request{Clusters: make([]string, 51)}, err: ErrPlan},
 	} {
@@ -36,6 +42,23 @@ func TestNew(t *testing.T) {
 				t.Errorf("New(%+v) (-want +got):\n%s", tc.in, diff)
 			}
 		})
+	}
+}
+
+func TestTrust(t *testing.T) {
+	p, err := New(Request{Clusters: []string{"a", "b", "c"}, Trust: map[string]string{"c": "c.example"}, NodesIn: map[string]int{"b": 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		trust   string
+		aliases []string
+		nodes   int
+	}{{Domain, []string{"c.example"}, 1}, {Domain, []string{"c.example"}, 2}, {"c.example", []string{Domain}, 1}} {
+		c := p.Clusters[i]
+		if c.Trust != want.trust || !slices.Equal(c.Aliases, want.aliases) || len(c.Nodes) != want.nodes {
+			t.Errorf("cluster %s has the trust domain %s, aliases %v and %d nodes, want %v", c.Name, c.Trust, c.Aliases, len(c.Nodes), want)
+		}
 	}
 }
 
