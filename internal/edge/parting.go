@@ -93,13 +93,29 @@ func keepEndpoints(was, is *unstructured.Unstructured) bool {
 	return (kept || len(more) > 0) && setSpecList(is, append(endpoints, more...), "endpoints")
 }
 
-// keepCalled keeps all endpoints.
+// keepCalled keeps all endpoints, and the identities that they show.
 func keepCalled(was, is *unstructured.Unstructured) bool {
 	if is.GetKind() != "ServiceEntry" {
 		return false
 	}
 	lost := lostEndpoints(was, is, func(string) bool { return true })
-	return len(lost) > 0 && setSpecList(is, append(specList(is, "endpoints"), lost...), "endpoints")
+	if len(lost) == 0 {
+		return false
+	}
+	const names = "subjectAltNames"
+	before, _, _ := unstructured.NestedStringSlice(was.Object, "spec", names)
+	accepted, _, _ := unstructured.NestedStringSlice(is.Object, "spec", names)
+	if len(accepted) > 0 { // without any, all are accepted
+		for _, n := range before {
+			if !slices.Contains(accepted, n) {
+				accepted = append(accepted, n)
+			}
+		}
+		if err := unstructured.SetNestedStringSlice(is.Object, accepted, "spec", names); err != nil {
+			return false
+		}
+	}
+	return setSpecList(is, append(specList(is, "endpoints"), lost...), "endpoints")
 }
 
 // lostEndpoints are those that an object does not have any more, of the addresses that can be kept.

@@ -13,15 +13,20 @@ import (
 
 func TestKeepCalled(t *testing.T) {
 	object := func(kind, addresses string) *unstructured.Unstructured {
-		var endpoints []any
+		var endpoints, names []any
 		for a := range strings.FieldsSeq(addresses) {
 			endpoints = append(endpoints, map[string]any{"address": a})
+			names = append(names, "spiffe://"+a)
 		}
-		return &unstructured.Unstructured{Object: map[string]any{"kind": kind, "spec": map[string]any{"endpoints": endpoints}}}
+		spec := map[string]any{"endpoints": endpoints}
+		if len(names) > 0 {
+			spec["subjectAltNames"] = names
+		}
+		return &unstructured.Unstructured{Object: map[string]any{"kind": kind, "spec": spec}}
 	}
 	for _, tc := range []struct{ kind, was, is, want string }{
 		{"ServiceEntry", "a b", "b c", "b c a"},
-		{"ServiceEntry", "a", "", "a"},
+		{"ServiceEntry", "a b c", "c", "c a b"},
 		{"ServiceEntry", "a", "b a", ""},
 		{"WorkloadEntry", "a", "b", ""},
 	} {

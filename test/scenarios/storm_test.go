@@ -26,6 +26,8 @@ const (
 	stormEdits = 200 // what a run of all tests has time for; STORM_EDITS=1000 is a whole one
 	stormRate  = 200 // requests per second, all callers together
 	stormLate  = 15 * time.Second
+	// stallTime is how long an edge does nothing: longer than what is not wanted any more stays, shorter than what others wait for it.
+	stallTime = 8 * time.Second
 	// stormSeed of the changes; another one is in the environment as STORM_SEED.
 	stormSeed = 1
 )
@@ -34,7 +36,7 @@ const (
 // and from within the mesh. Every answer says which version of the configuration it is of and who gave it: it has to be the old
 // or the new one, never a mixture of both, an error, or one that was asked for in plain text.
 //
-// STORM_EDITS and STORM_SEED say how many changes and which. STORM_WITHOUT names rules of the order of changes that are switched off
+// STORM_EDITS and STORM_SEED say how many changes and which, STORM_ONLY of which kinds (storm.Kinds). STORM_WITHOUT names rules of the order of changes that are switched off
 // (docs/design/changes.md); then the test has to fail.
 func TestStorm(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
@@ -67,6 +69,7 @@ func TestStorm(t *testing.T) {
 	s.call(callCtx, &callers)
 	err := s.edit(ctx, number("STORM_EDITS", stormEdits))
 	took := time.Since(began)
+	s.stalls.Wait()
 	time.Sleep(3 * time.Second) // what the last change broke shows
 	stop()
 	callers.Wait()
@@ -122,7 +125,9 @@ type tempest struct {
 	world   *storm.World
 	history *storm.History
 	up      chan string // gateways that are there again
+	goes    chan bool   // the edge that was stalled goes on
 	failed  chan error
+	stalls  sync.WaitGroup
 
 	mu      sync.Mutex
 	answers int
@@ -143,12 +148,18 @@ func newStorm(t *testing.T) *tempest {
 		}
 	}
 	world := storm.New(number("STORM_SEED", stormSeed), 3, Organization, Tenant, ns, ns, ns+".test")
+	for only := range strings.FieldsFuncSeq(os.Getenv("STORM_ONLY"), func(r rune) bool { return r == ',' }) {
+		if !slices.Contains(storm.Kinds(), only) {
+			t.Fatalf("STORM_ONLY: %q is none of %v", only, storm.Kinds())
+		}
+		world.Only = append(world.Only, only)
+	}
 	s := &Scenario{Name: ns, Setup: Setup{Gateways: gateways, Apps: apps, NoWorkspace: true, Certificates: map[string]Certificate{
 		storm.Secret: {Names: world.Hosts(), In: []string{storm.FrontCluster}},
 	}}}
 	return &tempest{
 		runner: &runner{Scenario: s, mint: newMint(), log: t.Logf, agents: map[string]*agent{}, addresses: map[string]string{}},
-		world:  world, history: &storm.History{Late: stormLate}, kinds: map[string]int{}, up: make(chan string, 1), failed: make(chan error, 1),
+		world:  world, history: &storm.History{Late: stormLate}, kinds: map[string]int{}, up: make(chan string, 1), goes: make(chan bool, 1), failed: make(chan error, 2),
 	}
 }
 
@@ -275,6 +286,8 @@ func (s *tempest) edit(ctx context.Context, n uint64) error {
 		select {
 		case g := <-s.up:
 			s.world.Up(g)
+		case <-s.goes:
+			s.world.Goes()
 		case err := <-s.failed:
 			return err
 		default:
@@ -309,6 +322,8 @@ func (s *tempest) step(ctx context.Context, step storm.Step) error {
 		err = s.certificate(ctx)
 	case step.Recreate != "":
 		go s.recreate(ctx, step.Recreate)
+	case step.Stall != "":
+		s.stalls.Go(func() { s.stall(context.WithoutCancel(ctx), step.Stall) })
 	}
 	s.history.Done(step, time.Now())
 	return err
@@ -352,6 +367,24 @@ func (s *tempest) recreate(ctx context.Context, gateway string) {
 		return
 	}
 	s.up <- gateway
+}
+
+// stall stops the edge of a cluster for a while: it hears nothing and does nothing, and nobody can tell.
+func (s *tempest) stall(ctx context.Context, cluster string) {
+	signal := func(name string) error {
+		_, err := run(ctx, "", "sandbox", "exec", "core", "--", "pkill", name, "-f", "^/isthmus-edge .*/clusters/"+cluster+" ")
+		return err
+	}
+	err := signal("-STOP")
+	if err == nil {
+		time.Sleep(stallTime)
+		err = signal("-CONT")
+	}
+	if err != nil {
+		s.failed <- err
+		return
+	}
+	s.goes <- true
 }
 
 // switchOff leaves rules of the order of changes out, on the server and all edges; nothing is all rules.

@@ -23,6 +23,8 @@ type Step struct {
 	// Recreate is CLUSTER/NAME of an installed gateway that is deleted and made again as soon as that is possible, beside what
 	// follows. When it serves again, Up says so.
 	Recreate string
+	// Stall is a cluster whose edge does nothing for a while, beside what follows. When it goes on, Goes says so.
+	Stall string
 
 	// Begins may answer as soon as the step begins, Ends may not any more some time after it is done.
 	Begins []Truth
@@ -55,19 +57,25 @@ func (s *Step) merge(o Step) {
 // Next makes a change: one after which every host still has a gateway that answers, wherever the one in front sends requests to.
 func (w *World) Next() Edit {
 	kinds := Kinds()
+	if len(w.Only) > 0 {
+		kinds = w.Only
+	}
 	for {
 		what := kinds[w.rnd.IntN(len(kinds))]
 		i := w.rnd.IntN(len(w.hosts))
-		before, down := w.hosts[i].clone(), maps.Clone(w.down)
+		before, down, stalled := w.hosts[i].clone(), maps.Clone(w.down), w.stalled
 		if steps := changes()[what](w, w.hosts[i]); steps != nil && w.answers() {
 			return Edit{What: fmt.Sprint(what, " ", w.hosts[i]), Steps: steps}
 		}
-		w.hosts[i], w.down = before, down
+		w.hosts[i], w.down, w.stalled = before, down, stalled
 	}
 }
 
 // Up says that a gateway that was made again serves.
 func (w *World) Up(gateway string) { delete(w.down, gateway) }
+
+// Goes says that the edge that was stalled goes on.
+func (w *World) Goes() { w.stalled = "" }
 
 // answers says that every host is exposed by a gateway that is there, and in each cluster that is called by its name.
 func (w *World) answers() bool {
@@ -108,6 +116,7 @@ func changes() map[string]func(*World, *host) []Step {
 		"weights":     (*World).weigh,
 		"certificate": func(*World, *host) []Step { return []Step{{Certificate: true}} },
 		"recreate":    (*World).recreate,
+		"stall":       (*World).stall,
 	}
 }
 
@@ -223,10 +232,21 @@ func (w *World) weigh(h *host) []Step {
 
 // recreate deletes an installed gateway and makes it again as soon as it is gone.
 func (w *World) recreate(*host) []Step {
-	if len(w.down) > 0 || w.rnd.IntN(10) > 0 { // it takes as long as a hundred other changes
+	if len(w.down) > 0 || w.stalled != "" || w.rnd.IntN(10) > 0 { // it takes as long as a hundred other changes
 		return nil
 	}
 	gateway := Backends[w.rnd.IntN(2)] + "/" + Gateways[w.rnd.IntN(2)]
 	w.down[gateway] = true
 	return []Step{{Recreate: gateway}}
+}
+
+// stall makes the edge of a cluster do nothing for a while: it is the caller of some hosts and the owner of others. A gateway that
+// is deleted meanwhile would not be heard of in the time that it serves on.
+func (w *World) stall(*host) []Step {
+	if len(w.down) > 0 || w.stalled != "" || w.rnd.IntN(5) > 0 {
+		return nil
+	}
+	all := append([]string{FrontCluster}, Backends...)
+	w.stalled = all[w.rnd.IntN(len(all))]
+	return []Step{{Stall: w.stalled}}
 }

@@ -80,7 +80,7 @@ func (h *History) Judge(a Answer) error {
 	case a.Error != "":
 		return fmt.Errorf("no answer: %s", a.Error)
 	case a.Status != 200:
-		return fmt.Errorf("status %d: %.100s", a.Status, a.Body)
+		return fmt.Errorf("status %d: %.300s", a.Status, a.Body)
 	case !known || t.what.Host != a.Host:
 		return fmt.Errorf("version %d was never one of the host", a.Version)
 	case a.Answered.Before(t.from):

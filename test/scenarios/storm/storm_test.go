@@ -38,6 +38,10 @@ func TestWorld(t *testing.T) {
 			b.Up(up[0])
 			up = up[1:]
 		}
+		if len(seen)%20 == 10 {
+			a.Goes()
+			b.Goes()
+		}
 	}
 	for _, k := range Kinds() {
 		if !slices.Contains(seen, k) {

@@ -36,8 +36,11 @@ type World struct {
 	rnd                 *rand.Rand
 	hosts               []*host
 	version             int
-	// down are gateways that are being made again.
-	down map[string]bool
+	// down are gateways that are being made again, stalled is a cluster whose edge does nothing.
+	down    map[string]bool
+	stalled string
+	// Only are the kinds of changes that are made; none means all.
+	Only []string
 }
 
 // host is exposed by one resource in one or two clusters, and by the gateway in front of them.
