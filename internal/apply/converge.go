@@ -31,6 +31,8 @@ type result struct {
 	wrote    int
 	settle   bool // something was written that others may refer to, and nobody may have heard of it
 	wait     time.Duration
+	// keepsFrom is the first revision of which an object still has what routes led to; 0 for none.
+	keepsFrom int64
 }
 
 func (r *result) notOK() []NotOK {
@@ -47,6 +49,15 @@ func (r *result) again(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.wait = min(r.wait, max(d, time.Millisecond))
+}
+
+func (r *result) keeps(form *parting) {
+	r.again(time.Until(form.until))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if form.keep.Routed && (r.keepsFrom == 0 || form.since < r.keepsFrom) {
+		r.keepsFrom = form.since
+	}
 }
 
 func (r *result) write(leads bool) {
@@ -163,9 +174,10 @@ func (e *Engine) namespaceOf(ref Ref, k *kindWatch) namespaceState {
 
 // put brings one object to what is wanted.
 func (e *Engine) put(ctx context.Context, p *result, w *want, missing map[schema.GroupVersionKind]error) {
-	if form, until := w.form(time.Now()); form != w {
-		p.again(time.Until(until))
-		w = form
+	if now := time.Now(); w.between(now) != nil {
+		between := w.between(now)
+		p.keeps(between)
+		w = between.want
 	}
 	no := func(o Outcome, reason string) {
 		p.add(NotOK{ID: w.ID, Digest: w.Digest, Outcome: o, Reason: reason})

@@ -85,6 +85,9 @@ type Report struct {
 	Leftover int
 	// Wrote counts the writes of the pass.
 	Wrote int
+	// KeepsFrom is a revision after which objects have lost what Keep still leaves them for changed routes, the first one; 0 when none
+	// have.
+	KeepsFrom int64
 }
 
 // Engine keeps a cluster as the newest bundle says.
@@ -242,8 +245,12 @@ func (e *Engine) adopt(b *Bundle) {
 	if e.cfg.Routes != nil && slices.ContainsFunc(changed, func(w *want) bool { return e.cfg.Routes(w.ref) }) {
 		e.routed = now
 	}
+	after := int64(1) // the revision before this one: what is lost may be of any since then
+	if e.current != nil && e.current.At.Epoch == b.At.Epoch {
+		after = e.current.At.Revision
+	}
 	for _, w := range changed {
-		w.parting = e.part(e.wants[w.ID], w, now)
+		w.parting = e.part(e.wants[w.ID], w, after, now)
 	}
 	e.current, e.wants, e.bad, e.since = b, wants, bad, now
 }
@@ -301,7 +308,7 @@ func (e *Engine) pass(ctx context.Context) (time.Duration, error) {
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	e.report(current, Report{At: current.At, Total: len(current.Objects), NotOK: p.notOK(), Leftover: p.leftover, Wrote: p.wrote})
+	e.report(current, Report{At: current.At, Total: len(current.Objects), NotOK: p.notOK(), Leftover: p.leftover, Wrote: p.wrote, KeepsFrom: p.keepsFrom})
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.written) > 0 {
@@ -343,7 +350,7 @@ func (e *Engine) watch(ctx context.Context) map[schema.GroupVersionKind]error {
 
 // report says each bundle's result at least once, and then only what changed.
 func (e *Engine) report(of *Bundle, r Report) {
-	if p := e.reported; p != nil && e.reportOf == of && p.Leftover == r.Leftover && slices.Equal(p.NotOK, r.NotOK) {
+	if p := e.reported; p != nil && e.reportOf == of && p.Leftover == r.Leftover && p.KeepsFrom == r.KeepsFrom && slices.Equal(p.NotOK, r.NotOK) {
 		return
 	}
 	e.reported, e.reportOf = &r, of

@@ -27,22 +27,24 @@ type Keep struct {
 type parting struct {
 	*want
 	keep  *Keep // whose end is the end of the form
+	since int64 // revision after which was lost what is kept
 	until time.Time
 }
 
 // part says how the object goes from one form to the next: the forms between, in the order of their ends; none when nobody notices.
-func (e *Engine) part(was, is *want, now time.Time) []parting {
+func (e *Engine) part(was, is *want, after int64, now time.Time) []parting {
 	if was == nil {
 		return nil
 	}
 	var all []parting
 	for i := range e.cfg.Keep {
-		if until := e.keepsUntil(&e.cfg.Keep[i], was, is, now); until.After(now) {
-			all = append(all, parting{keep: &e.cfg.Keep[i], until: until})
+		p := parting{keep: &e.cfg.Keep[i], since: after}
+		if e.lasts(&p, was, is, now); p.until.After(now) {
+			all = append(all, p)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b parting) int { return a.until.Compare(b.until) })
-	before, _ := was.form(now)
+	before := was.form(now)
 	var forms []parting
 	for i, p := range all {
 		if p.want = e.between(before, is, all[i:]); p.want != nil {
@@ -52,20 +54,21 @@ func (e *Engine) part(was, is *want, now time.Time) []parting {
 	return forms
 }
 
-// keepsUntil is until when an object that changes keeps something. What it has lost before must not stay with each further change.
-func (e *Engine) keepsUntil(k *Keep, was, is *want, now time.Time) time.Time {
-	if e.kept(was, is, k) != nil {
-		if k.Routed {
-			return e.routed.Add(k.For)
-		}
-		return now.Add(k.For)
+// lasts says until when an object that changes keeps something. What it has lost before must not stay with each further change.
+func (e *Engine) lasts(p *parting, was, is *want, now time.Time) {
+	i := slices.IndexFunc(was.parting, func(o parting) bool { return o.keep == p.keep && now.Before(o.until) })
+	switch lost := e.kept(was, is, p.keep) != nil; {
+	case !lost && i >= 0:
+		p.since, p.until = was.parting[i].since, was.parting[i].until
+	case !lost:
+	case p.keep.Routed:
+		p.until = e.routed.Add(p.keep.For)
+	default:
+		p.until = now.Add(p.keep.For)
 	}
-	for _, p := range was.parting {
-		if p.keep == k {
-			return p.until
-		}
+	if i >= 0 {
+		p.since = min(p.since, was.parting[i].since)
 	}
-	return now
 }
 
 // between is the object in its next form with what several keep of the one before; nil when that is nothing.
@@ -138,12 +141,20 @@ func (e *Engine) settle(ctx context.Context, p *result) {
 	}
 }
 
-// form is the object as it should be now, and until when, unless that is the end.
-func (w *want) form(now time.Time) (*want, time.Time) {
-	for _, p := range w.parting {
-		if now.Before(p.until) {
-			return p.want, p.until
+// form is the object as it should be now.
+func (w *want) form(now time.Time) *want {
+	if p := w.between(now); p != nil {
+		return p.want
+	}
+	return w
+}
+
+// between is the form between that the object has now; nil at the end.
+func (w *want) between(now time.Time) *parting {
+	for i := range w.parting {
+		if now.Before(w.parting[i].until) {
+			return &w.parting[i]
 		}
 	}
-	return w, time.Time{}
+	return nil
 }

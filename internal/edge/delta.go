@@ -105,7 +105,7 @@ func hello(version, session string, b *apply.Bundle) *isthmusv1.Hello {
 func answer(r apply.Report) *isthmusv1.Applied {
 	a := &isthmusv1.Applied{
 		At:      &isthmusv1.Generation{Epoch: r.At.Epoch, Revision: r.At.Revision},
-		OkCount: uint32(r.Total - len(r.NotOK)),
+		OkCount: uint32(r.Total - len(r.NotOK)), KeepsFrom: r.KeepsFrom,
 	}
 	for _, n := range r.NotOK {
 		a.NotOk = append(a.NotOk, &isthmusv1.ObjectOutcome{Id: string(n.ID), Digest: n.Digest, Outcome: outcome(n.Outcome), Reason: n.Reason})

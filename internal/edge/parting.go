@@ -17,8 +17,8 @@ const (
 	ruleLingers = 15 * time.Second
 	// calledLingers is how long proxies may take to hear of routes, the wait before those are written included.
 	calledLingers = 3 * time.Second
-	// servingLingers is how long the callers' proxies may take to hear that they should call somebody else, calledLingers included.
-	servingLingers = 5 * time.Second
+	// servingLingers is how long the callers' proxies may take to hear that they should call somebody else.
+	servingLingers = 3 * time.Second
 )
 
 // keeps is what objects keep for a while. An endpoint that is lost is kept for as long as routes may lead to it alone, because they were

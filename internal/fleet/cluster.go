@@ -37,7 +37,11 @@ type cluster struct {
 	pending map[string]bool
 	// unanswered has the revision at which an object was sent, until the edge answers that.
 	unanswered map[string]int64
-	notOK      map[string]*isthmusv1.ObjectOutcome
+	// late are objects that have been held back and are not answered yet, with the revision from which on they were.
+	late map[string]int64
+	// keepsFrom is what the edge answered last.
+	keepsFrom int64
+	notOK     map[string]*isthmusv1.ObjectOutcome
 
 	version            string
 	reported, answered bool
@@ -45,7 +49,7 @@ type cluster struct {
 }
 
 func newCluster(name string) *cluster {
-	return &cluster{name: name, objects: map[string]*istio.Object{}, oversize: map[string]*istio.Object{}, held: map[string]bool{}, heldPuts: map[string]bool{}, needs: map[string][]string{}, pending: map[string]bool{}, unanswered: map[string]int64{}}
+	return &cluster{name: name, objects: map[string]*istio.Object{}, oversize: map[string]*istio.Object{}, held: map[string]bool{}, heldPuts: map[string]bool{}, needs: map[string][]string{}, pending: map[string]bool{}, unanswered: map[string]int64{}, late: map[string]int64{}}
 }
 
 func (c *cluster) wake() {
@@ -112,6 +116,18 @@ func (c *cluster) waits(id string) bool {
 	return c.heldPuts[id] || slices.ContainsFunc(c.needs[id], func(n string) bool { return c.heldPuts[n] })
 }
 
+// comesLate notes that an object that was held back is told now, with all that needs it.
+func (c *cluster) comesLate(id string, since int64) {
+	for p := range c.pending {
+		if p != id && !slices.Contains(c.needs[p], id) || c.objects[p] == nil {
+			continue
+		}
+		if was, ok := c.late[p]; !ok || since < was {
+			c.late[p] = since
+		}
+	}
+}
+
 // forget makes that the edge is told nothing any more. What the cluster runs stays; its credentials are gone too, so the
 // stream ends at the next check. Should the cluster be known again before that, all that the edge has is looked at.
 func (c *cluster) forget() {
@@ -121,6 +137,7 @@ func (c *cluster) forget() {
 	clear(c.held)
 	clear(c.heldPuts)
 	clear(c.needs)
+	clear(c.late)
 	if c.sent != nil {
 		c.sent.Scan(func(id, _ string) bool {
 			c.pending[id] = true
@@ -134,6 +151,7 @@ func (c *cluster) hello(have []*isthmusv1.ObjectDigest) {
 	c.sent = new(btree.Map[string, string])
 	c.pending = map[string]bool{}
 	c.unanswered = map[string]int64{}
+	c.late, c.keepsFrom = map[string]int64{}, 0
 	for _, h := range have {
 		c.sent.Set(h.GetId(), h.GetDigest())
 		c.pending[h.GetId()] = true
@@ -174,6 +192,9 @@ func (c *cluster) take(revision int64) *difference {
 			c.sent.Delete(id)
 		default:
 			delete(c.pending, id)
+			if c.unanswered[id] == 0 {
+				delete(c.late, id)
+			}
 			continue
 		}
 		delete(c.pending, id)
@@ -191,9 +212,9 @@ func (c *cluster) take(revision int64) *difference {
 	return d
 }
 
-// applied takes in an answer.
-func (c *cluster) applied(a *isthmusv1.Applied) {
-	c.answered = true
+// applied takes in an answer, and returns since when objects were held back that it answers; 0 when none of them was.
+func (c *cluster) applied(a *isthmusv1.Applied) (since int64) {
+	c.answered, c.keepsFrom = true, a.GetKeepsFrom()
 	c.notOK = make(map[string]*isthmusv1.ObjectOutcome, len(a.GetNotOk()))
 	for _, o := range a.GetNotOk() {
 		c.notOK[o.GetId()] = o
@@ -201,11 +222,18 @@ func (c *cluster) applied(a *isthmusv1.Applied) {
 	for id, rev := range c.unanswered {
 		if rev <= a.GetAt().GetRevision() {
 			delete(c.unanswered, id)
+			if s, late := c.late[id]; late && !c.pending[id] {
+				delete(c.late, id)
+				if since == 0 || s < since {
+					since = s
+				}
+			}
 		}
 	}
 	if len(c.unanswered) == 0 {
 		c.unanswered = map[string]int64{}
 	}
+	return since
 }
 
 func (c *cluster) state() State {

@@ -304,11 +304,15 @@ func until(t testing.TB, what string, ok func() bool) {
 
 func TestRemovalsOfAnOwnerAreHeldBack(t *testing.T) {
 	for name, tc := range map[string]struct {
-		end func(*testing.T, *fleettest.Stream)
+		end func(*testing.T, *fleettest.Edge, *fleettest.Stream)
 	}{
-		"UntilTheOtherAnswers": {func(t *testing.T, s *fleettest.Stream) { s.Answer(t) }},
-		"UntilTheOtherIsGone":  {func(_ *testing.T, s *fleettest.Stream) { s.Close() }},
-		"AtMostAWhile":         {func(*testing.T, *fleettest.Stream) { time.Sleep(400 * time.Millisecond) }},
+		"UntilTheOtherAnswers": {func(t *testing.T, _ *fleettest.Edge, s *fleettest.Stream) { s.Answer(t) }},
+		"UntilTheOtherIsGone":  {func(_ *testing.T, _ *fleettest.Edge, s *fleettest.Stream) { s.Close() }},
+		"AtMostAWhile":         {func(*testing.T, *fleettest.Edge, *fleettest.Stream) { time.Sleep(400 * time.Millisecond) }},
+		"AlsoOneThatKeepsSomethingElse": {func(t *testing.T, e *fleettest.Edge, s *fleettest.Stream) {
+			e.KeepsFrom = 3
+			s.Answer(t)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, func(c *fleet.Config) { c.Hold = 600 * time.Millisecond })
@@ -330,7 +334,7 @@ func TestRemovalsOfAnOwnerAreHeldBack(t *testing.T) {
 			caller.At(t, 2)
 			time.Sleep(100 * time.Millisecond)
 			same(t, "owner, still held back", digests(gateway, empty), owner.At(t, 2).Have)
-			tc.end(t, stream)
+			tc.end(t, caller, stream)
 			owner.Until(t, "the removal", func(s fleettest.Seen) bool { return len(s.Have) == 1 })
 		})
 	}
@@ -384,6 +388,11 @@ func TestCallersMoveWhenTheirNewOwnerIsReady(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	edges["old"].Until(t, "the old owner still serves", func(s fleettest.Seen) bool { return s.Have[gateway.ID] != "" })
 	streams["new"].Answer(t)
+	edges["caller"].KeepsFrom = 2
+	streams["caller"].Answer(t)
+	time.Sleep(100 * time.Millisecond)
+	edges["old"].Until(t, "the old owner serves who has not let go", func(s fleettest.Seen) bool { return s.Have[gateway.ID] != "" })
+	edges["caller"].KeepsFrom = 0
 	streams["caller"].Answer(t)
 	edges["old"].Until(t, "the old owner lets go", func(s fleettest.Seen) bool { return s.Have[gateway.ID] == "" })
 }

@@ -18,7 +18,7 @@ type hold struct {
 	puts bool
 	// since is the revision from which on the objects have been held back, by this hold or those before it.
 	since   int64
-	waiting map[string]bool // clusters that have not answered
+	waiting map[string]int64 // clusters that have not answered, and the revision that they have to
 	timer   *time.Timer
 }
 
@@ -65,9 +65,9 @@ func (f *Fleet) holdBack(removed map[string]map[string]bool, changes []istio.Cha
 func (h *hold) waitFor(f *Fleet, cluster string) {
 	if c := f.clusters[cluster]; c != nil && c.session != nil {
 		if h.waiting == nil {
-			h.waiting = map[string]bool{}
+			h.waiting = map[string]int64{}
 		}
-		h.waiting[cluster] = true
+		h.waiting[cluster] = f.revision
 	}
 }
 
@@ -100,8 +100,12 @@ func (f *Fleet) release(h *hold) {
 	delete(f.holds, h)
 	c := f.clusters[h.cluster]
 	for id := range h.ids {
-		if !f.heldByAnother(h, id) {
-			delete(h.held(c), id)
+		if f.heldByAnother(h, id) {
+			continue
+		}
+		delete(h.held(c), id)
+		if h.puts {
+			c.comesLate(id, h.since)
 		}
 	}
 	c.wake()
@@ -120,7 +124,8 @@ func (f *Fleet) heldByAnother(h *hold, id string) bool {
 // where to send requests instead has not stopped to send them.
 func (f *Fleet) answered(cluster string, revision int64) {
 	for h := range f.holds {
-		if h.revision > revision || !h.waiting[cluster] || !h.puts && f.goesOn(cluster, h.revision) {
+		need, waits := h.waiting[cluster]
+		if !waits || need > revision || !h.puts && f.goesOn(cluster, h.revision, need) {
 			continue
 		}
 		delete(h.waiting, cluster)
@@ -136,10 +141,20 @@ func (f *Fleet) answered(cluster string, revision int64) {
 	}
 }
 
-// goesOn says that a cluster has not been told yet where to send requests as of a revision.
-func (f *Fleet) goesOn(cluster string, revision int64) bool {
-	if f.clusters[cluster].session == nil {
+// goesOn says that a cluster has not been told yet where to send requests as of a revision, has not answered that, or still sends some
+// where it did before the revision in which it was told.
+func (f *Fleet) goesOn(cluster string, revision, told int64) bool {
+	c := f.clusters[cluster]
+	if c.session == nil {
 		return false
+	}
+	if c.keepsFrom != 0 && c.keepsFrom <= told {
+		return true
+	}
+	for _, since := range c.late {
+		if since <= revision {
+			return true
+		}
 	}
 	for h := range f.holds {
 		if h.puts && h.cluster == cluster && h.since <= revision {
@@ -147,6 +162,15 @@ func (f *Fleet) goesOn(cluster string, revision int64) bool {
 		}
 	}
 	return false
+}
+
+// lateAnswered notes that a cluster has answered objects that it was told late: what others wait for is the answer in which it did.
+func (f *Fleet) lateAnswered(cluster string, since, revision int64) {
+	for h := range f.holds {
+		if need, waits := h.waiting[cluster]; waits && !h.puts && since <= h.revision {
+			h.waiting[cluster] = max(need, revision)
+		}
+	}
 }
 
 func overlap(a, b map[string]bool) bool {

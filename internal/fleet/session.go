@@ -219,7 +219,9 @@ func (f *Fleet) takeApplied(c *cluster, a *isthmusv1.Applied) {
 	if a.GetAt().GetEpoch() != f.epoch {
 		return // about a bundle of another time
 	}
-	c.applied(a)
+	if since := c.applied(a); since != 0 {
+		f.lateAnswered(c.name, since, a.GetAt().GetRevision())
+	}
 	f.answered(c.name, a.GetAt().GetRevision())
 	f.settled(c)
 }

@@ -375,6 +375,9 @@ func (s *tempest) stall(ctx context.Context, cluster string) {
 		_, err := run(ctx, "", "sandbox", "exec", "core", "--", "pkill", name, "-f", "^/isthmus-edge .*/clusters/"+cluster+" ")
 		return err
 	}
+	if os.Getenv("STORM_LOG") != "" {
+		s.log("%s the edge of %s stops for %v", time.Now().Format("15:04:05.000"), cluster, stallTime)
+	}
 	err := signal("-STOP")
 	if err == nil {
 		time.Sleep(stallTime)

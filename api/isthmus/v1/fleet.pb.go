@@ -794,10 +794,13 @@ func (x *ObservedAck) GetSeq() uint64 {
 
 // Applied answers per object. ok_count objects of the generation are as wanted; not_ok lists all others.
 type Applied struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	At            *Generation            `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
-	OkCount       uint32                 `protobuf:"varint,2,opt,name=ok_count,json=okCount,proto3" json:"ok_count,omitempty"`
-	NotOk         []*ObjectOutcome       `protobuf:"bytes,3,rep,name=not_ok,json=notOk,proto3" json:"not_ok,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	At      *Generation            `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	OkCount uint32                 `protobuf:"varint,2,opt,name=ok_count,json=okCount,proto3" json:"ok_count,omitempty"`
+	NotOk   []*ObjectOutcome       `protobuf:"bytes,3,rep,name=not_ok,json=notOk,proto3" json:"not_ok,omitempty"`
+	// keeps_from is a revision after which objects have lost what routes led to before, and still have it because those have just changed:
+	// callers may go on to it. It is the first such revision; 0 when there is none.
+	KeepsFrom     int64 `protobuf:"varint,4,opt,name=keeps_from,json=keepsFrom,proto3" json:"keeps_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -851,6 +854,13 @@ func (x *Applied) GetNotOk() []*ObjectOutcome {
 		return x.NotOk
 	}
 	return nil
+}
+
+func (x *Applied) GetKeepsFrom() int64 {
+	if x != nil {
+		return x.KeepsFrom
+	}
+	return 0
 }
 
 type ObjectOutcome struct {
@@ -2291,11 +2301,13 @@ const file_isthmus_v1_fleet_proto_rawDesc = "" +
 	"\x03put\x18\x05 \x03(\v2\x10.isthmus.v1.FactR\x03put\x12\x12\n" +
 	"\x04drop\x18\x06 \x03(\tR\x04drop\"\x1f\n" +
 	"\vObservedAck\x12\x10\n" +
-	"\x03seq\x18\x01 \x01(\x04R\x03seq\"~\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\"\x9d\x01\n" +
 	"\aApplied\x12&\n" +
 	"\x02at\x18\x01 \x01(\v2\x16.isthmus.v1.GenerationR\x02at\x12\x19\n" +
 	"\bok_count\x18\x02 \x01(\rR\aokCount\x120\n" +
-	"\x06not_ok\x18\x03 \x03(\v2\x19.isthmus.v1.ObjectOutcomeR\x05notOk\"\x84\x02\n" +
+	"\x06not_ok\x18\x03 \x03(\v2\x19.isthmus.v1.ObjectOutcomeR\x05notOk\x12\x1d\n" +
+	"\n" +
+	"keeps_from\x18\x04 \x01(\x03R\tkeepsFrom\"\x84\x02\n" +
 	"\rObjectOutcome\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12;\n" +

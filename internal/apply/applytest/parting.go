@@ -150,6 +150,7 @@ func partsFromRoutes(t *testing.T, c *Cluster) {
 	if got := keys(); got != "brief long x" {
 		t.Errorf("a route has just changed, and it has %s", got)
 	}
+	r.until("what it keeps for the routes", func(rep apply.Report) bool { return rep.KeepsFrom == 3 })
 	for _, next := range []struct {
 		after time.Duration
 		keys  string
@@ -164,6 +165,7 @@ func partsFromRoutes(t *testing.T, c *Cluster) {
 			t.Errorf("it had %s after %v, want %v at least", next.keys, d, next.after)
 		}
 	}
+	r.until("the end", func(rep apply.Report) bool { return rep.KeepsFrom == 0 })
 	r.quiet("after it parted twice")
 }
 

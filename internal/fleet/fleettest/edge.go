@@ -29,6 +29,8 @@ type Edge struct {
 	Session string
 	// Silent makes it take deltas without answering.
 	Silent bool
+	// KeepsFrom is said in answers.
+	KeepsFrom int64
 	// NotOK is what it answers about objects.
 	NotOK []*isthmusv1.ObjectOutcome
 
@@ -180,7 +182,7 @@ func (e *Edge) apply(last *isthmusv1.Delta) {
 }
 
 func (e *Edge) applied() *isthmusv1.EdgeMessage {
-	a := &isthmusv1.Applied{At: e.at, OkCount: uint32(len(e.have) - len(e.NotOK)), NotOk: e.NotOK}
+	a := &isthmusv1.Applied{At: e.at, OkCount: uint32(len(e.have) - len(e.NotOK)), NotOk: e.NotOK, KeepsFrom: e.KeepsFrom}
 	return &isthmusv1.EdgeMessage{Message: &isthmusv1.EdgeMessage_Applied{Applied: a}}
 }
 
