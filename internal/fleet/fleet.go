@@ -68,7 +68,7 @@ type Config struct {
 	Heartbeat time.Duration // 0 means 5s; a peer that is silent for three of them is gone
 	Write     time.Duration // deadline of one send; 0 means 10s
 	Recheck   time.Duration // how often credentials are looked at again; 0 means 5s
-	Hold      time.Duration // how long removals, and what sends requests elsewhere, are held back at most; 0 means 10s
+	Hold      time.Duration // how long removals, and what sends requests elsewhere, are held back at most; 0 means six heartbeats: twice as long as who says nothing counts as there
 	// Without are rules of the order of changes that are left out, which is only good to see what they are for.
 	Without map[wellknown.Order]bool
 	Settle  time.Duration // how long after a cluster is ready requests are sent there; 0 means 1s
@@ -92,7 +92,7 @@ func New(cfg Config) *Fleet {
 	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 5*time.Second)
 	cfg.Write = cmp.Or(cfg.Write, 10*time.Second)
 	cfg.Recheck = cmp.Or(cfg.Recheck, 5*time.Second)
-	cfg.Hold = cmp.Or(cfg.Hold, 10*time.Second)
+	cfg.Hold = cmp.Or(cfg.Hold, 6*cfg.Heartbeat)
 	cfg.Settle = cmp.Or(cfg.Settle, time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
