@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	stormEdits = 200 // what a run of all tests has time for; STORM_EDITS=1000 is a whole one
-	stormRate  = 200 // requests per second, all callers together
+	stormEdits = 200              // what a run of all tests has time for; STORM_EDITS=1000 is a whole one
+	stormRate  = 200              // requests per second, all callers together
 	stormLate  = 30 * time.Second // two edges that stall, one after the other
 	// stallTime is how long an edge does nothing: longer than what is not wanted any more stays, shorter than what others wait for it.
 	stallTime = 8 * time.Second
