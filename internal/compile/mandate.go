@@ -29,12 +29,13 @@ func (c *callsWanted) mandating(others *callsWanted) *callsWanted {
 		return c
 	}
 	out := &callsWanted{}
+	every := c.of("")
 	add := func(w wanted, said intent.Call) {
 		if said.Host, said.Name = "", ""; said != (intent.Call{}) {
+			w.Pool = bounding(w.Pool, every.Pool)
 			out.Calls = append(out.Calls, w)
 		}
 	}
-	every := c.of("")
 	for _, w := range c.Calls {
 		other := others.of(w.Host)
 		if w.Host != "" {
@@ -90,6 +91,14 @@ func apart(c, every intent.Call) intent.Call {
 	forget(&c.Pool.MaxRequests, every.Pool.MaxRequests)
 	forget(&c.Pool.Connect, every.Pool.Connect)
 	return c
+}
+
+// bounding are bounds of a host with those of all: Envoy has them in one list, so that a host with a bound of its own has none of those of all.
+func bounding(p, every intent.Pool) intent.Pool {
+	if p.MaxConnections != 0 || p.MaxRequests != 0 {
+		p.MaxConnections, p.MaxRequests = cmp.Or(p.MaxConnections, every.MaxConnections), cmp.Or(p.MaxRequests, every.MaxRequests)
+	}
+	return p
 }
 
 // forget clears a value where there is another one.
