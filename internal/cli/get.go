@@ -84,9 +84,10 @@ func (e *env) find(ctx context.Context, c *client, at scope, args []string) (all
 		}
 	}
 	parent, partly, _ := at.parent(k)
-	res, err := c.List(ctx, &isthmusv1.ListRequest{Parent: string(parent), Plural: k.Plural, Recursive: partly})
+	kinds := resource.Relatives(k) // which stand below owners that are not given
+	res, err := c.List(ctx, &isthmusv1.ListRequest{Parent: string(parent), Plural: k.Plural, Recursive: partly || len(kinds) > 1})
 	for _, r := range res.GetResources() {
-		if r.GetKind() == k.ID() { // a plural may stand below several kinds
+		if slices.ContainsFunc(kinds, func(k *resource.Kind) bool { return r.GetKind() == k.ID() }) { // a plural may stand below several kinds
 			all = append(all, r)
 		}
 	}

@@ -164,6 +164,13 @@ func (s scope) kind(args []string) (*resource.Kind, error) {
 	if len(there) == 1 {
 		return there[0], nil
 	}
+	if found := resource.Lookup(word); len(found) > 1 {
+		if k := resource.Nearest(found, func(owner *resource.Kind) bool {
+			return slices.ContainsFunc(there, func(k *resource.Kind) bool { return k.Within == owner.Plural })
+		}); k != nil {
+			return k, nil
+		}
+	}
 	return kindOf(word)
 }
 
@@ -174,7 +181,9 @@ func completeKind(_ *cobra.Command, args []string, _ string) ([]string, cobra.Sh
 	}
 	var words []string
 	for _, k := range resource.Kinds {
-		words = append(words, strings.ToLower(k.Name))
+		if word := strings.ToLower(k.Name); !slices.Contains(words, word) {
+			words = append(words, word)
+		}
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp
 }

@@ -15,15 +15,15 @@ import (
 	"isthmus.dev/isthmus/internal/store"
 )
 
-// callsWanted are the calls that a setting wants.
+// callsWanted are calls that settings want, one for each host.
 type callsWanted struct {
-	By    resource.FQN
 	Calls []wanted
 }
 
-// wanted is a call that stands in a field of a specification.
+// wanted is a call, and which field of which setting wants it so.
 type wanted struct {
 	intent.Call
+	By    resource.FQN
 	Field string
 }
 
@@ -45,24 +45,26 @@ func (l *trafficLevel) calls() *callsWanted {
 	if old == nil && len(all) == 0 {
 		return nil
 	}
-	out := &callsWanted{By: l.FQN}
+	out := &callsWanted{}
 	every := oldCall(old)
+	everyField := "resilience"
 	for i, u := range all {
 		for _, host := range u.GetHosts() {
 			switch {
 			case host == everyHost:
 				addTo(&every, u.GetSettings())
+				everyField = field + "[" + itoa(i) + "].settings"
 			case !strings.HasPrefix(host, everyHost):
 				c := intent.Call{Host: host, Name: dashed(host)[:min(len(host), 150)] + "-" + shortHash(host)}
 				addTo(&c, u.GetSettings())
-				out.Calls = append(out.Calls, wanted{c, l.Field + field + "[" + itoa(i) + "].settings"})
+				out.Calls = append(out.Calls, wanted{c, l.FQN, l.Field + field + "[" + itoa(i) + "].settings"})
 			}
 		}
 	}
 	// Which endpoint, and which TLS, cannot be said of all hosts in one place.
 	every.Balance, every.MutualTLS, every.Pool.PerConnection = nil, false, 0
 	if every != (intent.Call{}) {
-		out.Calls = append([]wanted{{Call: every}}, out.Calls...)
+		out.Calls = append([]wanted{{every, l.FQN, l.Field + everyField}}, out.Calls...)
 	}
 	return out
 }
@@ -73,7 +75,7 @@ func (c *callsWanted) beside(group *callsWanted) *callsWanted {
 	if c == nil {
 		return nil
 	}
-	out := &callsWanted{By: c.By}
+	out := &callsWanted{}
 	for _, w := range c.Calls {
 		w.Alone = true
 		if group != nil {
@@ -319,7 +321,7 @@ func (o *outgoing) asGlobal(r *Reads, c cluster, w wanted, out *output) intent.C
 	_, form := h.FormFor(seen)
 	call.Global = &intent.GlobalCall{Ports: h.Ports, Failover: h.Failover, Spread: intent.SpreadOf(form.Endpoints)}
 	if call.Balance != nil && call.Balance.Simple == trafficv2.LoadBalancer_PASSTHROUGH.String() {
-		out.say(o.Calls.By, in(c.Name, no(reasonNoEffect, w.Field+".loadBalancer.simple", "Host %q is exposed by gateways: with PASSTHROUGH its calls would not find them.", call.Host)))
+		out.say(w.By, in(c.Name, no(reasonNoEffect, w.Field+".loadBalancer.simple", "Host %q is exposed by gateways: with PASSTHROUGH its calls would not find them.", call.Host)))
 		call.Balance = nil
 	}
 	return call

@@ -43,7 +43,7 @@ func trafficFQN(t *rapid.T) resource.FQN {
 func drawTraffic(t *rapid.T) edit {
 	if one(t, "grouping", true, false) {
 		return testResource(trafficKind, trafficFQN(t), &trafficv2.Group{
-			NamespaceSelector: drawPatterns(t), ConfigGenerationMetadata: drawMetadata(t),
+			NamespaceSelector: drawPatterns(t), ConfigGenerationMetadata: drawMetadata(t), Profiles: drawProfiles(t),
 			ConfigMode: one(t, "mode", typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_DIRECT),
 		})
 	}

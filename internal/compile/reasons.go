@@ -56,6 +56,9 @@ const (
 	reasonExtensionForbidden = "ExtensionNotAllowed"
 	reasonNoEffect           = "NoEffect"
 
+	reasonProfileMissing = "ProfileMissing"
+	reasonMandated       = "Mandated"
+
 	reasonUnknownSubset = "UnknownSubset"
 	reasonPortProtocol  = "PortProtocol"
 	reasonNotCombined   = "NotCombined"
@@ -131,9 +134,11 @@ func Reasons() []Reason {
 		{Resolved, reasonSecretNoRoom, "Browsers can sign in for 32 hosts of the gateways of one namespace, and this is one more. Requests for the host are answered with 403. Move gateways to another namespace, or take the field away from a host."},
 		{Resolved, reasonSecretsUnmounted, "Signing in at a provider takes a gateway that is installed with install.tetrate.io: the client's secret comes to its pods in a volume, which these pods do not have. Requests for the host are answered with 403. Pods of an older version have the volume once they are replaced."},
 		{Resolved, reasonExtensionMissing, "The WasmExtension does not exist. Since it may be what decides who gets in, the HTTP servers of the gateway are not exposed, or services let nobody in, until it does or is no longer attached."},
+		{Resolved, reasonProfileMissing, "There is no such Profile that may be attached here. Since it may mandate who gets in, services let nobody in until it does or is no longer attached."},
 		{Resolved, reasonUnknownCaller, "The workspace, group or security domain whose services may call, the outside or other services, does not exist. Nobody may because of it, and nobody is kept out."},
 		{Effective, reasonNoEgress, "The Service that calls of unknown hosts are sent to is not that of a gateway that lets calls out. They are refused until it is."},
 		{Effective, reasonNoEffect, "What is said selects nothing. The message says why."},
+		{Effective, reasonMandated, "A profile that is attached at the same level or further up mandates something else, which holds; the rest of the setting has its effect. Change the profile, or take the field away."},
 		{Effective, reasonNotPlaced, "In no cluster does the group reach an existing namespace with the name of the workload selector's, or of the service's. The configuration follows as soon as there is one."},
 		{Effective, reasonNoPods, "No ready pod of the service has the labels of the subset. What is sent there is answered with 503, connections are closed, until there is one."},
 		{Effective, reasonRuleForeign, "Somebody else's DestinationRule or VirtualService is about the same service. One in the namespace of callers hides the subsets from them; beside another Istio follows the older one. Remove it, or leave the service to it."},

@@ -11,6 +11,7 @@ import (
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
+	profilev2 "isthmus.dev/isthmus/api/tsb/profile/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
@@ -70,6 +71,9 @@ func deriveResource(r *Reads, unit string, out *output) {
 	case gatewaySpec:
 		indexGateway(r, fqn, spec, out)
 		indexEgress(fqn, spec, out)
+	}
+	if _, ok := res.Spec.(resource.Profiled); ok {
+		sayProfiles(r, res, out)
 	}
 	for _, c := range metadataProblems(res) {
 		out.say(fqn, c)
@@ -229,10 +233,6 @@ func untranslated(spec proto.Message) []string {
 		}
 	}
 	switch s := spec.(type) {
-	case *tsbv2.Organization:
-		add("profiles", len(s.GetProfiles()) > 0)
-	case *tsbv2.Tenant:
-		add("profiles", len(s.GetProfiles()) > 0)
 	case *tsbv2.Cluster:
 		add("namespaceScope", s.GetNamespaceScope() != nil)
 		add("tokenTtl", s.GetTokenTtl() != nil)
@@ -241,18 +241,17 @@ func untranslated(spec proto.Message) []string {
 		add("configGenerationMetadata", s.GetConfigGenerationMetadata() != nil)
 	case *tsbv2.Workspace:
 		add("isolationBoundary", s.GetIsolationBoundary() != "")
-		add("profiles", len(s.GetProfiles()) > 0)
 	case *tsbv2.WorkspaceSetting, *tsbv2.OrganizationSetting:
 		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting", "defaultTrafficSetting", "failoverSettings", "regionalFailover", "networkSettings", "hostsReachability", eastWestField)
 		add("failoverSettings.automaticLoadBalancing", s.(failoverSetting).GetFailoverSettings().GetAutomaticLoadBalancing() != nil)
 	case *tsbv2.TenantSetting:
 		fields = setFields(s, "fqn", "displayName", "description", "etag", "defaultSecuritySetting", "defaultTrafficSetting")
-	case *gatewayv2.Group:
-		add("profiles", len(s.GetProfiles()) > 0)
-	case *trafficv2.Group:
-		add("profiles", len(s.GetProfiles()) > 0)
-	case *securityv2.Group:
-		add("profiles", len(s.GetProfiles()) > 0)
+	case *profilev2.Profile:
+		for _, c := range sectionsOf("", s) {
+			if l := c.traffic(); l != nil {
+				fields = append(fields, untranslatedTraffic(l.Setting, l.Field)...)
+			}
+		}
 	case *trafficv2.TrafficSetting:
 		fields = untranslatedTraffic(s, "")
 	case *trafficv2.ServiceTrafficSetting:

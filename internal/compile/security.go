@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	profilev2 "isthmus.dev/isthmus/api/tsb/profile/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
@@ -92,6 +93,16 @@ type level struct {
 	FQN     resource.FQN
 	Field   string
 	Setting *securityv2.SecuritySetting
+	// Profile says that the fields have the names that they have in profiles.
+	Profile bool
+}
+
+// field is where one of the setting stands.
+func (l *level) field(name string) string {
+	if l.Profile {
+		name = strings.NewReplacer("extension[", "wasmExtensions[", "waf", "wafSettings").Replace(name)
+	}
+	return l.Field + name
 }
 
 // defaults are the settings of organizations, tenants and workspaces.
@@ -123,7 +134,7 @@ func securityLayer() *layer {
 		name: "security",
 		unitOf: func(key string) string {
 			switch fqn := store.Key(key).FQN(); fqn.Plural() {
-			case "securitygroups", "workspaces", "settings", "servicesettings":
+			case "securitygroups", "workspaces", "settings", "servicesettings", "profiles":
 				return string(fqn)
 			}
 			return ""
@@ -137,6 +148,15 @@ func securePrefix(cluster string) string { return "u/secure/" + cluster + "/" }
 
 func deriveSecurity(r *Reads, unit string, out *output) {
 	fqn := resource.FQN(unit)
+	if fqn.Plural() == "profiles" {
+		spec, _ := specOf(r, fqn).(*profilev2.Profile)
+		for _, s := range sectionsOf(fqn, spec) {
+			if l := s.level(); l != nil {
+				sayGuards(r, l, out)
+			}
+		}
+		return
+	}
 	if strings.HasSuffix(fqn.Plural(), "settings") && !saySetting(r, fqn, out) || fqn.Plural() == "settings" {
 		return
 	}
@@ -191,16 +211,19 @@ func protectionOf(r *Reads, fqn resource.FQN) *protection {
 			add(l)
 		}
 	}
-	if service, _ := specOf(r, fqn).(*securityv2.ServiceSecuritySetting); service != nil {
+	service, _ := specOf(r, fqn).(*securityv2.ServiceSecuritySetting)
+	profiles := profilesOf(r, owners...)
+	mandates, defaults := p.demanded(r, profiles)
+	p.demands = mandates.and(held.and(own).instead(defaults))
+	if service != nil {
 		wanted = append(wanted, service)
 		p.aim(service.GetService())
-		p.Shared = len(held.and(own).guards())
+		p.Shared = len(p.guards())
 		said := add(&level{FQN: fqn, Field: "settings.", Setting: service.GetSettings()})
-		p.demands = held.and(own).where(said)
+		p.demands = mandates.and(held.and(own).instead(defaults)).where(said)
 		p.OwnGuards = said.Tokens != nil || said.Asked != nil
-	} else {
-		p.demands = held.and(own)
 	}
+	p.addProfiles(profiles)
 	p.Metadata = mergeMetadata(wanted...)
 	if p.demands == (demands{}) {
 		return nil
@@ -230,11 +253,7 @@ func (d demands) where(others demands) demands {
 // demandsOf is what a setting demands of those who call the services of the scope.
 func (p *protection) demandsOf(r *Reads, l *level) demands {
 	var d demands
-	mode := l.Setting.GetAuthenticationSettings().GetTrafficMode()
-	if mode == securityv2.AuthenticationSettings_UNSET {
-		mode = securityv2.AuthenticationSettings_TrafficMode(l.Setting.GetAuthentication()) //nolint:staticcheck // old input, with the same values
-	}
-	switch mode {
+	switch modeOf(l.Setting) {
 	case securityv2.AuthenticationSettings_REQUIRED:
 		d.MTLS = intent.Strict
 	case securityv2.AuthenticationSettings_OPTIONAL:
@@ -244,6 +263,14 @@ func (p *protection) demandsOf(r *Reads, l *level) demands {
 	d.Tokens, d.Asked = tokenParts(l), askedParts(l)
 	d.Extensions, d.Firewall = extensionParts(r, l), closedBy(l, "waf")
 	return d
+}
+
+// modeOf is whether a setting wants mutual TLS.
+func modeOf(s *securityv2.SecuritySetting) securityv2.AuthenticationSettings_TrafficMode {
+	if mode := s.GetAuthenticationSettings().GetTrafficMode(); mode != securityv2.AuthenticationSettings_UNSET {
+		return mode
+	}
+	return securityv2.AuthenticationSettings_TrafficMode(s.GetAuthentication()) //nolint:staticcheck // old input, with the same values
 }
 
 // accessOf is nil when a setting does not say who may call.
@@ -315,10 +342,8 @@ func saySetting(r *Reads, fqn resource.FQN, out *output) bool {
 	if fqn.Plural() == "servicesettings" && l.Setting.GetPropagationStrategy() == securityv2.SecuritySetting_STRICTER {
 		out.say(fqn, no(reasonNoEffect, l.Field+"propagationStrategy", "Nothing is further down than a service."))
 	}
-	sayExtensions(r, l, out)
-	for _, field := range untranslatedGuards(l) {
-		out.say(fqn, no(reasonNotTranslated, l.Field+field, "The field %s is not translated; services let nobody in, because they would let in too many.", l.Field+field))
-	}
+	sayGuards(r, l, out)
+	sayMandated(r, l, out)
 	a := l.Setting.GetAuthorization()
 	switch a.GetIdentityMatch() {
 	case securityv2.AuthorizationSettings_PERMISSIVE, securityv2.AuthorizationSettings_SOURCE_IDENTITY:
@@ -328,6 +353,14 @@ func saySetting(r *Reads, fqn resource.FQN, out *output) bool {
 	sayRules(r, l, "allow", a.GetRules().GetAllow(), out)
 	sayRules(r, l, "deny", a.GetRules().GetDeny(), out)
 	return true
+}
+
+// sayGuards says which of those that a setting wants cannot be had.
+func sayGuards(r *Reads, l *level, out *output) {
+	sayExtensions(r, l, out)
+	for _, field := range untranslatedGuards(l) {
+		out.say(l.FQN, no(reasonNotTranslated, l.field(field), "The field %s is not translated; services let nobody in, because they would let in too many.", l.field(field)))
+	}
 }
 
 // firstBeside is the setting that holds of those about the same.

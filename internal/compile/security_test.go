@@ -32,7 +32,7 @@ func drawSecurity(t *rapid.T) edit {
 		})
 	case "group":
 		return testResource(securityKind, securityFQN(t), &securityv2.Group{
-			NamespaceSelector: drawPatterns(t), ConfigGenerationMetadata: drawMetadata(t), SecurityDomain: one(t, "domain", "", "", testDomain),
+			NamespaceSelector: drawPatterns(t), ConfigGenerationMetadata: drawMetadata(t), SecurityDomain: one(t, "domain", "", "", testDomain), Profiles: drawProfiles(t),
 			ConfigMode: one(t, "mode", typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_DIRECT),
 		})
 	case "setting":

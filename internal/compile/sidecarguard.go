@@ -165,7 +165,7 @@ func extensionParts(r *Reads, l *level) *parts {
 		e, lack := atSidecars(r, l, a)
 		switch {
 		case lack == nil:
-			out.List = append(out.List, part{FQN: l.FQN, Field: l.Field + "extension[" + itoa(i) + "]", Extension: &e})
+			out.List = append(out.List, part{FQN: l.FQN, Field: l.field("extension[" + itoa(i) + "]"), Extension: &e})
 		case !lack.Optional:
 			out.Closed = true
 		}
@@ -177,7 +177,7 @@ func extensionParts(r *Reads, l *level) *parts {
 func sayExtensions(r *Reads, l *level, out *output) {
 	for i, a := range l.Setting.GetExtension() {
 		_, lack := atSidecars(r, l, a)
-		field := l.Field + "extension[" + itoa(i) + "]"
+		field := l.field("extension[" + itoa(i) + "]")
 		switch {
 		case lack == nil:
 		case lack.Optional:

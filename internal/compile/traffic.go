@@ -9,6 +9,7 @@ import (
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
+	profilev2 "isthmus.dev/isthmus/api/tsb/profile/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
 	"isthmus.dev/isthmus/internal/intent"
@@ -39,9 +40,8 @@ type outgoing struct {
 
 // manners are the parts of a setting. What is not said is nil.
 type manners struct {
-	Exit  *wayOut
-	Reach *trafficv2.Reachability
-	// Calls are said by one setting.
+	Exit     *wayOut
+	Reach    *trafficv2.Reachability
 	Calls    *callsWanted
 	Received *intent.Received
 }
@@ -121,7 +121,7 @@ func trafficLayer() *layer {
 		name: "traffic",
 		unitOf: func(key string) string {
 			switch fqn := store.Key(key).FQN(); fqn.Plural() {
-			case "trafficgroups", "workspaces", "settings", "servicesettings":
+			case "trafficgroups", "workspaces", "settings", "servicesettings", "profiles":
 				return string(fqn)
 			}
 			return ""
@@ -133,6 +133,15 @@ func trafficLayer() *layer {
 
 func deriveTraffic(r *Reads, unit string, out *output) {
 	fqn := resource.FQN(unit)
+	if fqn.Plural() == "profiles" {
+		spec, _ := specOf(r, fqn).(*profilev2.Profile)
+		for _, s := range sectionsOf(fqn, spec) {
+			if l := s.traffic(); l != nil {
+				sayCalls(r, l, nil, out)
+			}
+		}
+		return
+	}
 	if strings.HasSuffix(fqn.Plural(), "settings") && !sayTraffic(r, fqn, out) || fqn.Plural() == "settings" {
 		return
 	}
@@ -160,18 +169,31 @@ func outgoingOf(r *Reads, fqn resource.FQN) *outgoing {
 		return nil
 	}
 	o.Scope = scopeOf(r, owners[len(owners)-1])
+	profiles := profilesOf(r, owners...)
+	mandates, defaults, by := mannersOf(profiles)
+	unset := mandatedUnset(profiles)
 	var wanted []proto.Message
+	for _, l := range by {
+		wanted = append([]proto.Message{l.Setting}, wanted...)
+	}
 	for _, owner := range owners {
 		wanted = append(wanted, specOf(r, owner))
 		if l := settingAt(r, owner, trafficOf); l != nil {
 			o.Owners = append([]resource.FQN{l.FQN}, o.Owners...)
 			wanted = append(wanted, l.Setting)
-			o.manners = l.manners().over(o.manners)
+			o.manners = l.without(unset).manners().over(o.manners)
 		}
 	}
+	o.manners = mandates.mandating(o.manners.over(defaults))
 	if service, _ := specOf(r, fqn).(*trafficv2.ServiceTrafficSetting); service != nil {
 		wanted = append(wanted, service, service.GetSettings())
-		o.aim(service)
+		l := &trafficLevel{FQN: o.FQN, Field: "settings.", Setting: service.GetSettings()}
+		o.aim(service.GetService(), l.without(unset).manners(), mandates)
+	}
+	for _, l := range by {
+		if !slices.Contains(o.Owners, l.FQN) {
+			o.Owners = append(o.Owners, l.FQN)
+		}
 	}
 	o.Metadata = mergeMetadata(wanted...)
 	if o.Exit == nil && o.Reach == nil && o.Calls == nil && o.Received == nil {
@@ -183,18 +205,23 @@ func outgoingOf(r *Reads, fqn resource.FQN) *outgoing {
 	return o
 }
 
-// aim makes ways those of one service. What is said of its group, and not of it, is not said again: a Sidecar takes the place of
-// that of the namespace, and a filter adds to that.
-func (o *outgoing) aim(s *trafficv2.ServiceTrafficSetting) {
-	namespace, host, _ := strings.Cut(s.GetService(), "/")
+// aim makes ways those of one service, with what is said of it and what is mandated. What is said of its group, and not of it, is not said
+// again: a Sidecar takes the place of that of the namespace, and a filter adds to that.
+func (o *outgoing) aim(service string, own, mandates manners) {
+	namespace, host, _ := strings.Cut(service, "/")
 	o.Namespace = namespace
 	o.Service, _, _ = strings.Cut(host, ".")
-	own := (&trafficLevel{FQN: o.FQN, Field: "settings.", Setting: s.GetSettings()}).manners()
-	all := own.over(o.manners)
+	all := mandates.mandating(own.over(o.manners))
 	if own.Exit == nil && own.Reach == nil {
 		all.Exit, all.Reach = nil, nil
 	}
-	all.Calls, all.Received = own.Calls.beside(o.Calls), own.Received
+	all.Calls, all.Received = nil, nil
+	if own.Calls != nil {
+		all.Calls = mandates.Calls.mandating(own.Calls).beside(o.Calls)
+	}
+	if own.Received != nil {
+		all.Received = mandatingReceived(mandates.Received, own.Received)
+	}
 	o.manners, o.Owners = all, append([]resource.FQN{o.FQN}, o.Owners...)
 }
 
@@ -245,6 +272,7 @@ func sayTraffic(r *Reads, fqn resource.FQN, out *output) bool {
 		return false
 	}
 	sayCalls(r, l, patterns, out)
+	sayMandatedTraffic(r, l, out)
 	return true
 }
 

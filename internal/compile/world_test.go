@@ -34,7 +34,7 @@ func editGen() *rapid.Generator[edit] {
 	return rapid.Custom(func(t *rapid.T) edit {
 		var e edit
 		remove := 5 // one in so many
-		switch rapid.IntRange(0, 29).Draw(t, "what") {
+		switch rapid.IntRange(0, 31).Draw(t, "what") {
 		case 0:
 			e = drawOrganization(t)
 		case 1:
@@ -66,6 +66,8 @@ func editGen() *rapid.Generator[edit] {
 			e = drawServiceRoute(t)
 		case 28, 29:
 			e = drawDirect(t)
+		case 30, 31:
+			e = drawProfile(t)
 		default:
 			e = drawFact(t)
 		}
@@ -82,18 +84,18 @@ func one[T any](t *rapid.T, label string, from ...T) T {
 
 func drawOrganization(t *rapid.T) edit {
 	if one(t, "tenant", true, false) {
-		return drawnTenant(one(t, "part", "x", "y"))
+		return drawnTenant(one(t, "part", "x", "y"), drawProfiles(t)...)
 	}
-	o := &tsbv2.Organization{}
+	o := &tsbv2.Organization{Profiles: drawProfiles(t)}
 	if one(t, "system", true, false, false) {
 		o.SystemNamespaces = []string{one(t, "ns", "a", "b")}
 	}
 	return testResource("api.tsb.tetrate.io/v2/Organization", testOrg, o)
 }
 
-func drawnTenant(part string) edit {
+func drawnTenant(part string, profiles ...string) edit {
 	return testResource("api.tsb.tetrate.io/v2/Tenant", testOrg.Child("tenants", "t"), &tsbv2.Tenant{
-		ConfigGenerationMetadata: &typesv2.ConfigGenerationMetadata{Labels: map[string]string{"part": part}},
+		ConfigGenerationMetadata: &typesv2.ConfigGenerationMetadata{Labels: map[string]string{"part": part}}, Profiles: profiles,
 	})
 }
 
@@ -116,7 +118,7 @@ func groupFQN(t *rapid.T) resource.FQN {
 
 func drawWorkspace(t *rapid.T) edit {
 	return testResource("api.tsb.tetrate.io/v2/Workspace", workspaceFQN(t), &tsbv2.Workspace{
-		NamespaceSelector: drawPatterns(t), Privileged: one(t, "privileged", true, false), ConfigGenerationMetadata: drawMetadata(t),
+		NamespaceSelector: drawPatterns(t), Privileged: one(t, "privileged", true, false), ConfigGenerationMetadata: drawMetadata(t), Profiles: drawProfiles(t),
 	})
 }
 
@@ -126,7 +128,7 @@ func drawMetadata(t *rapid.T) *typesv2.ConfigGenerationMetadata {
 
 func drawGroup(t *rapid.T) edit {
 	return testResource("gateway.tsb.tetrate.io/v2/Group", groupFQN(t), &gatewayv2.Group{
-		NamespaceSelector: drawPatterns(t), ConfigGenerationMetadata: drawMetadata(t),
+		NamespaceSelector: drawPatterns(t), ConfigGenerationMetadata: drawMetadata(t), Profiles: drawProfiles(t),
 		ConfigMode: one(t, "mode", typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_BRIDGED, typesv2.ConfigMode_DIRECT),
 	})
 }
@@ -280,7 +282,7 @@ func goodWorld() []edit {
 		{store.ResourceKey(workspace.Child("gatewaygroups", "g2")), nil},
 		{store.ResourceKey(workspace.Parent().Child("workspaces", "w2")), nil},
 	}
-	edits = append(edits, slices.Concat(goodEgress(workspace), goodSecurity(workspace), goodRoutes(workspace), goodDirect(workspace))...)
+	edits = append(edits, slices.Concat(goodEgress(workspace), goodSecurity(workspace), goodRoutes(workspace), goodDirect(workspace), goodProfiles(workspace))...)
 	edits = append(edits, goodEastWestSetting())
 	for _, c := range []string{"c1", "c2"} {
 		edits = append(edits, testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", c), &tsbv2.Cluster{}))
@@ -339,7 +341,7 @@ func probes() [][][]edit {
 	root := func(cluster, sum string) []edit {
 		return []edit{{store.FactKey(cluster, "mesh//"), &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{RootsSha256: []string{sum}}}}}}
 	}
-	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), hiddenProbes(), securityProbes(), callProbes(), routeProbes(), eastWestProbes(), directProbes()), [][][]edit{
+	return append(slices.Concat(egressProbes(), frontProbes(), networkProbes(), hiddenProbes(), securityProbes(), callProbes(), routeProbes(), eastWestProbes(), directProbes(), profileProbes()), [][][]edit{
 		{root("c1", "x"), root("c2", "y"), root("c1", "y")},
 		{{{store.FactKey("c1", "namespace//a"), nil}}, {{store.FactKey("c1", "mesh//"), nil}}},
 		{{{store.FactKey("c1", "node//n2"), &isthmusv1.Fact{Id: "node//n2", Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{

@@ -14,6 +14,7 @@ import (
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
+	profilev2 "isthmus.dev/isthmus/api/tsb/profile/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	typesv2 "isthmus.dev/isthmus/api/tsb/types/v2"
@@ -86,6 +87,11 @@ func checkSpec(r *Resource) []Problem {
 		c.ownService(spec.GetService(), "spec.service")
 	case *trafficv2.ServiceRoute:
 		c.serviceRoute(spec)
+	case *profilev2.Profile:
+		c.profile(spec)
+	}
+	if spec, ok := r.Spec.(Profiled); ok {
+		c.profiles(spec.GetProfiles(), "spec.profiles")
 	}
 	field, list := Attachments(r.Spec)
 	c.attachments(list, "spec."+field)

@@ -168,8 +168,8 @@ func (d *document) texts(w *walker, n *yaml.Node, field string) map[string]text 
 // kind finds the kind of an object, or the command that applies it; neither when that is a problem.
 func (d *document) kind(w *walker, e *envelope) (kind *Kind, foreign string) {
 	kinds := byEnvelope(e.apiVersion, e.kind)
-	if len(kinds) == 1 && !kinds[0].Istio() {
-		return kinds[0], ""
+	if len(kinds) > 0 && !kinds[0].Istio() {
+		return d.owned(e, kinds), ""
 	}
 	line := e.root.Line
 	if e.apiVersion == "" || e.kind == "" {
@@ -191,6 +191,19 @@ func (d *document) kind(w *walker, e *envelope) (kind *Kind, foreign string) {
 	}
 	d.unknownKind(line, e)
 	return nil, ""
+}
+
+// owned is the kind of a name below the owner that the object names.
+func (d *document) owned(e *envelope, kinds []*Kind) *Kind {
+	if given, _ := d.givenFQN(e); given.value != "" {
+		if _, of, err := ParseFQN(given.value); err == nil && slices.Contains(kinds, of) {
+			return of
+		}
+	}
+	return Nearest(kinds, func(owner *Kind) bool {
+		value, _, _ := e.name(owner, false)
+		return value != ""
+	})
 }
 
 // reported says whether there is a problem with one of the fields already.
@@ -289,7 +302,6 @@ var laterKinds = map[string]string{
 	"rbac.tsb.tetrate.io/v2": "Role AccessBindings OrganizationAccessBindings TenantAccessBindings WorkspaceAccessBindings " +
 		"GatewayAccessBindings TrafficAccessBindings SecurityAccessBindings IstioInternalAccessBindings ApplicationAccessBindings APIAccessBindings",
 	"extension.tsb.tetrate.io/v2": "WasmExtension",
-	"profile.tsb.tetrate.io/v2":   "Profile",
 }
 
 // strangeKeys reports keys that stand beside metadata and spec, or in metadata, and do not belong there. It says

@@ -13,6 +13,7 @@ import (
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	istiointernalv2 "isthmus.dev/isthmus/api/tsb/istiointernal/v2"
+	profilev2 "isthmus.dev/isthmus/api/tsb/profile/v2"
 	securityv2 "isthmus.dev/isthmus/api/tsb/security/v2"
 	trafficv2 "isthmus.dev/isthmus/api/tsb/traffic/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
@@ -28,6 +29,7 @@ const (
 
 	extensionV2     = "extension.tsb.tetrate.io/v2"
 	istioInternalV2 = "istiointernal.tsb.tetrate.io/v2"
+	profileV2       = "profile.tsb.tetrate.io/v2"
 
 	// coreGitOpsV2 is how Kubernetes objects spell coreV2.
 	coreGitOpsV2 = "tsb.tetrate.io/v2"
@@ -67,6 +69,11 @@ var Kinds = []*Kind{
 		Spec:  func() proto.Message { return new(extensionv2.WasmExtension) },
 	},
 	{
+		APIVersion: profileV2, Name: "Profile", Parent: coreV2 + "/Organization", Within: "organizations", Plural: "profiles", Singular: "profile",
+		Short: []string{"tp"},
+		Spec:  func() proto.Message { return new(profilev2.Profile) },
+	},
+	{
 		APIVersion: coreV2, Name: "Tenant", Parent: coreV2 + "/Organization", Plural: "tenants", Singular: "tenant",
 		Key: "tenant", Short: []string{"tns", "tt"},
 		Spec: func() proto.Message { return new(tsbv2.Tenant) },
@@ -82,6 +89,11 @@ var Kinds = []*Kind{
 		Spec:  func() proto.Message { return new(tsbv2.TenantSetting) },
 	},
 	{
+		APIVersion: profileV2, Name: "Profile", Parent: coreV2 + "/Tenant", Within: "tenants", Plural: "profiles", Singular: "profile",
+		Short: []string{"tp"},
+		Spec:  func() proto.Message { return new(profilev2.Profile) },
+	},
+	{
 		APIVersion: coreV2, Name: "Workspace", Parent: coreV2 + "/Tenant", Plural: "workspaces", Singular: "workspace",
 		Key: "workspace", Short: []string{"ws", "twk"},
 		Spec: func() proto.Message { return new(tsbv2.Workspace) },
@@ -90,6 +102,11 @@ var Kinds = []*Kind{
 		APIVersion: coreV2, Name: "WorkspaceSetting", Parent: coreV2 + "/Workspace", Plural: "settings", Singular: "setting",
 		Short: []string{"wss", "tws"},
 		Spec:  func() proto.Message { return new(tsbv2.WorkspaceSetting) },
+	},
+	{
+		APIVersion: profileV2, Name: "Profile", Parent: coreV2 + "/Workspace", Within: "workspaces", Plural: "profiles", Singular: "profile",
+		Short: []string{"tp"},
+		Spec:  func() proto.Message { return new(profilev2.Profile) },
 	},
 	{
 		APIVersion: gatewayV2, Name: "Group", Parent: coreV2 + "/Workspace", Plural: "gatewaygroups", Singular: "group",
@@ -285,8 +302,32 @@ func (k *Kind) Lineage() []*Kind {
 	return line
 }
 
-// byEnvelope returns the kinds that apiVersion and kind of a document name: none of ours, one, or those of Istio that stand
-// below groups of several types.
+// Nearest is the one that is meant of kinds of one name whose parents stand below each other: the one below the nearest owner that is
+// named, without any the one furthest up. It is nil for kinds whose parents do not.
+func Nearest(kinds []*Kind, named func(owner *Kind) bool) *Kind {
+	var found, above *Kind
+	for i, k := range kinds {
+		parent := ByID(k.Parent)
+		if i > 0 && (k.Name != kinds[0].Name || parent == above || !slices.Contains(parent.Lineage(), above)) {
+			return nil
+		}
+		if above = parent; found == nil || named(parent) {
+			found = k
+		}
+	}
+	return found
+}
+
+// Relatives are a kind and those that differ from it only in where they stand, Istio's aside.
+func Relatives(k *Kind) []*Kind {
+	if k.Istio() {
+		return []*Kind{k}
+	}
+	return byEnvelope(k.APIVersion, k.Name)
+}
+
+// byEnvelope returns the kinds that apiVersion and kind of a document name: none of ours, one, or those that stand below parents of
+// several kinds.
 func byEnvelope(apiVersion, kind string) []*Kind {
 	if apiVersion == coreGitOpsV2 {
 		apiVersion = coreV2

@@ -59,7 +59,9 @@ func reference(t *testing.T) map[string]string {
 	kinds := &page{comments: protoComments(t), seen: map[protoreflect.FullName]bool{}, todo: new([]protoreflect.MessageDescriptor)}
 	kinds.WriteString("# Kinds\n\n" + how + "\nFields marked *output* are filled in by the server; in input they are accepted and ignored.\n")
 	for _, k := range Kinds {
-		kinds.kind(k)
+		if Relatives(k)[0] == k { // one section is for all places
+			kinds.kind(k)
+		}
 	}
 	out := map[string]*page{}
 	for len(*kinds.todo) > 0 {
@@ -98,16 +100,9 @@ func (p *page) kind(k *Kind) {
 	if !k.Istio() {
 		p.seen[m.FullName()] = true
 	}
-	var parents []string
-	fqn := FQN("")
-	for _, l := range k.Lineage() {
-		fqn = fqn.Child(l.Plural, "<"+cmp.Or(l.Key, "name")+">")
-		if l != k {
-			parents = append(parents, "`"+l.Key+"`")
-		}
-	}
 	fmt.Fprintf(p, "\n## %s (%s)\n\n%s", k.Name, titleOf(k), p.sentence(m))
 	if k.Istio() {
+		_, fqn := placeOf(k)
 		p.istioKind(k, fqn)
 		return
 	}
@@ -115,10 +110,25 @@ func (p *page) kind(k *Kind) {
 	if k.Instead != "" {
 		fmt.Fprintf(p, "- deprecated: use %s\n", k.Instead)
 	}
-	fmt.Fprintf(p, "- metadata: %s\n", strings.Join(append(parents, "`name`"), ", "))
-	fmt.Fprintf(p, "- FQN: `%s`\n", fqn)
-	fmt.Fprintf(p, "- REST: `/v2/%s`; create with `POST` of `{\"name\": …, %q: {…}}` to the path without the name\n\n", fqn, k.Singular)
+	for _, k := range Relatives(k) {
+		parents, fqn := placeOf(k)
+		fmt.Fprintf(p, "- metadata: %s\n", strings.Join(append(parents, "`name`"), ", "))
+		fmt.Fprintf(p, "- FQN: `%s`\n", fqn)
+		fmt.Fprintf(p, "- REST: `/v2/%s`; create with `POST` of `{\"name\": …, %q: {…}}` to the path without the name\n", fqn, k.Singular)
+	}
+	p.WriteString("\n")
 	p.fields(m)
+}
+
+// placeOf is how a kind is placed: by keys of metadata, and by its full name.
+func placeOf(k *Kind) (parents []string, fqn FQN) {
+	for _, l := range k.Lineage() {
+		fqn = fqn.Child(l.Plural, "<"+cmp.Or(l.Key, "name")+">")
+		if l != k {
+			parents = append(parents, "`"+l.Key+"`")
+		}
+	}
+	return parents, fqn
 }
 
 // titleOf is what stands behind the name of a kind.

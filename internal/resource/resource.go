@@ -29,8 +29,8 @@ type Kind struct {
 	Short []string
 	// Instead says what has taken the place of a kind that is still taken.
 	Instead string
-	// Within is the plural of the parent of a kind of Istio's, whose objects are passed on as they are; empty for all others. Such a
-	// kind may stand below groups of several types, so that it is part of the ID.
+	// Within is the plural of the parent, of a kind that may stand below parents of several kinds: there is a row for each, and it is
+	// part of the ID. It is empty for all others.
 	Within string
 	// Versions are further API versions that mean the same.
 	Versions []string
@@ -38,7 +38,7 @@ type Kind struct {
 	Spec func() proto.Message
 }
 
-// ID is "<apiVersion>/<Kind>", for Istio's kinds "<plural of the group>/<apiVersion>/<Kind>": unique, and what the wire calls a kind.
+// ID is "<apiVersion>/<Kind>", with Within "<plural of the parent>/<apiVersion>/<Kind>": unique, and what the wire calls a kind.
 func (k *Kind) ID() string {
 	if k.Within != "" {
 		return k.Within + "/" + k.APIVersion + "/" + k.Name
@@ -46,8 +46,8 @@ func (k *Kind) ID() string {
 	return k.APIVersion + "/" + k.Name
 }
 
-// Istio says that the kind is Istio's own.
-func (k *Kind) Istio() bool { return k.Within != "" }
+// Istio says that the kind is Istio's own: its objects are passed on as they are.
+func (k *Kind) Istio() bool { return strings.Contains(k.APIVersion, ".istio.io/") }
 
 // Noun is the kind with its article: "an IngressGateway", "a User".
 func (k *Kind) Noun() string { return withArticle(k.Name) }

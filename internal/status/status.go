@@ -108,14 +108,14 @@ func (v View) children(fqn resource.FQN) []*resource.Resource {
 	return out
 }
 
-// passive says that a resource has nothing to put into place, so that its parent does not wait for it: settings,
+// passive says that a resource has nothing to put into place, so that its parent does not wait for it: settings, profiles,
 // people, and containers of nothing else. One that is wrong is never passive.
 func (v View) passive(r *resource.Resource) bool {
 	if len(failures(v.Conditions(r.FQN))) > 0 || len(v.Objects(r.FQN)) > 0 {
 		return false
 	}
 	switch r.FQN.Plural() {
-	case "settings", "servicesettings", "users":
+	case "settings", "servicesettings", "profiles", "users":
 		return true
 	case "organizations", "tenants", "workspaces", "gatewaygroups", "trafficgroups", "securitygroups", "istiointernalgroups":
 		for _, c := range v.children(r.FQN) {

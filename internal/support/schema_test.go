@@ -66,7 +66,7 @@ func newSchema() *schema {
 
 // ownKinds are those of this API. Fields of Istio's kinds are passed on as they are.
 func ownKinds() []*resource.Kind {
-	return slices.DeleteFunc(slices.Clone(resource.Kinds), (*resource.Kind).Istio)
+	return slices.DeleteFunc(slices.Clone(resource.Kinds), func(k *resource.Kind) bool { return k.Istio() || resource.Relatives(k)[0] != k })
 }
 
 // objectName is a message without its package.
