@@ -26,6 +26,7 @@ func New() *Compiler {
 		versionLayer(),
 		directLayer(),
 		gatewayLayer(),
+		directGatewayLayer(),
 		hostLayer(),
 		trafficLayer(),
 		outgoingLayer(),

@@ -92,8 +92,21 @@ func deriveDirect(r *Reads, unit string, out *output) {
 		FQN: fqn, Resource: res,
 		Metadata: mergeMetadata(specOf(r, fqn.Ancestor("organizations")), specOf(r, fqn.Ancestor("tenants")), workspace, group, ownMetadata(res.Object)),
 	}
+	p := directPlan(d)
+	if p != nil && !hasClaims(r, p, out) {
+		return
+	}
 	for _, cluster := range at.clusters(r, out) {
-		out.put(directPrefix(cluster, res.Kind.Name, at.Namespace, fqn.Name())+unit, d)
+		key := directPrefix(cluster, res.Kind.Name, at.Namespace, fqn.Name()) + unit
+		out.put(key, d)
+		if p != nil {
+			out.put(directPlacePrefix(cluster)+unit, p)
+		}
+	}
+	if p != nil {
+		for _, e := range p.Exposed {
+			out.put(exposePrefix(e.Host)+unit, e)
+		}
 	}
 }
 
@@ -124,31 +137,35 @@ func deriveDirectObject(r *Reads, unit string, out *output) {
 			continue
 		}
 		taken = d.FQN
-		if g, ok := d.Resource.Spec.(*networking.Gateway); ok && takesOver(r, d, cluster, g.GetSelector(), out) {
+		if c, other := takesOver(r, d, cluster); other {
+			out.say(d.FQN, c)
 			continue
 		}
 		out.put(intentDirects+cluster+"/"+string(d.FQN), &intent.DirectObject{
 			Key:       intent.GatewayKey{Cluster: cluster, FQN: d.FQN},
 			Workspace: d.FQN.Ancestor("workspaces").Name(), Group: groupLabel(d.FQN),
 			APIVersion: d.Resource.Kind.APIVersion, Kind: kind, Namespace: namespace, Name: name,
-			Metadata: d.Metadata, Spec: d.Resource.Spec,
+			Metadata: d.Metadata, Spec: d.Resource.Spec, Called: calledHosts(d),
 		})
 	}
 }
 
 // takesOver says whether the selector of a Gateway matches gateway pods in a namespace that the workspace does not own. Istio matches
 // selectors in all namespaces.
-func takesOver(r *Reads, d *direct, cluster string, selector map[string]string, out *output) bool {
+func takesOver(r *Reads, d *direct, cluster string) (resource.Condition, bool) {
+	g, ok := d.Resource.Spec.(*networking.Gateway)
+	if !ok {
+		return resource.Condition{}, false
+	}
 	for _, v := range r.prefix(string(store.FactKey(cluster, "workload/"))) {
 		f, _ := v.(*isthmusv1.Fact)
 		w := f.GetWorkload()
-		if w.GetNamespace() == d.Resource.Object.GetNamespace() || !subset(selector, w.GetLabels()) || owns(r, d.FQN.Ancestor("workspaces"), cluster, w.GetNamespace()) {
+		if w.GetNamespace() == d.Resource.Object.GetNamespace() || !subset(g.GetSelector(), w.GetLabels()) || owns(r, d.FQN.Ancestor("workspaces"), cluster, w.GetNamespace()) {
 			continue
 		}
-		out.say(d.FQN, in(cluster, no(reasonSelectorShared, "selector", "The labels also match the gateway pods of %q in namespace %q, which the workspace does not own; nothing is configured.", w.GetName(), w.GetNamespace())))
-		return true
+		return in(cluster, no(reasonSelectorShared, "selector", "The labels also match the gateway pods of %q in namespace %q, which the workspace does not own; nothing is configured.", w.GetName(), w.GetNamespace())), true
 	}
-	return false
+	return resource.Condition{}, false
 }
 
 // groupLabel is the gateway group that an object says it is of.

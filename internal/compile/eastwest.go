@@ -66,7 +66,7 @@ func deriveEastWest(r *Reads, unit string, out *output) {
 	byCluster := map[string][]element{}
 	for i, s := range spec.GetDefaultEastWestGatewaySettings() {
 		e := element{Plan: &plan{
-			FQN: fqn, Workspace: fqn.Parent(), Name: "ewgen-" + fqn.Parent().Name() + "-" + itoa(i), At: eastWestField + "[" + itoa(i) + "].",
+			FQN: fqn, Workspace: fqn.Parent(), Name: wellknown.DoorGatewayPrefix + fqn.Parent().Name() + "-" + itoa(i), At: eastWestField + "[" + itoa(i) + "].",
 			Namespace: s.GetWorkloadSelector().GetNamespace(), Labels: s.GetWorkloadSelector().GetLabels(),
 			Metadata: mergeMetadata(specOf(r, fqn.Ancestor("organizations")), specOf(r, fqn.Ancestor("tenants")), workspace, s),
 		}}

@@ -81,6 +81,9 @@ func deriveGateway(r *Reads, unit string, out *output) {
 
 func (s *scene) say(c resource.Condition) {
 	c.Field = s.plan.At + c.Field
+	if s.plan.Direct != nil {
+		c.Field = "selector" // all that is said here is about the pods
+	}
 	s.out.say(s.plan.FQN, in(s.cluster.Name, c))
 }
 

@@ -42,6 +42,8 @@ type plan struct {
 	Metadata intent.Metadata
 	// Egress is nil for a gateway that lets nothing out of the mesh.
 	Egress *egress
+	// Direct is the object of Istio's that the plan is of, nil for a gateway of this API.
+	Direct *direct
 	// At is where in the specification the gateway stands, with a dot at the end; empty when it is all of it.
 	At string
 }
@@ -265,8 +267,8 @@ func conflictOf(r *Reads, p *plan, s *server, order int) (resource.Condition, bo
 func exposedOn(r *Reads, p *plan, host string) resource.FQN {
 	for key := range r.prefix(hostClaimPrefix(host)) {
 		fqn := resource.FQN(strings.TrimPrefix(key, hostClaimPrefix(host)))
-		if fqn.Parent() != p.FQN.Parent() {
-			continue // other groups have other namespaces
+		if fqn.Parent() != p.FQN.Parent() || isDirect(fqn) {
+			continue // other groups have other namespaces, and a group has gateways of one mode
 		}
 		spec, _ := specOf(r, fqn).(gatewaySpec)
 		if w := spec.GetWorkloadSelector(); w.GetNamespace() == p.Namespace && samePods(w.GetLabels(), p.Labels) {

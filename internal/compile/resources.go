@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	networking "istio.io/api/networking/v1alpha3"
 
 	isthmusv1 "isthmus.dev/isthmus/api/isthmus/v1"
 	extensionv2 "isthmus.dev/isthmus/api/tsb/extension/v2"
@@ -68,6 +69,8 @@ func deriveResource(r *Reads, unit string, out *output) {
 		out.put(routedPrefix(fqn.Parent(), ref.Namespace, ref.Name)+string(fqn), fqn)
 	case *istiointernalv2.Group:
 		publishSelection(out, istioScope(fqn.Parent()), fqn, selectorPatterns(spec.GetNamespaceSelector().GetNames()))
+	case *networking.Gateway:
+		indexDirectGateway(r, fqn, spec, out)
 	case gatewaySpec:
 		indexGateway(r, fqn, spec, out)
 		indexEgress(fqn, spec, out)

@@ -34,6 +34,7 @@ func testDirect(group resource.FQN, plural, namespace, name, label string) edit 
 		spec.Hosts = []string{label}
 	case *networking.Gateway:
 		spec.Selector = map[string]string{"app": label}
+		spec.Servers = []*networking.Server{{Port: &networking.Port{Number: 80, Name: "http", Protocol: "HTTP"}, Hosts: []string{map[string]string{"x": "h.test", "y": "./a-b.c", "q": "q.test"}[label]}}}
 	}
 	r.Object = &isthmusv1.ObjectMeta{Namespace: namespace, Labels: map[string]string{"mine": label}}
 	r.Etag = resource.Etag(r)
@@ -104,11 +105,37 @@ func directProbes() [][][]edit {
 	// Whose pods a Gateway selects is told apart from all else that a workspace has.
 	alone := []edit{testDirect(workspace.Child("gatewaygroups", "d1"), "gateways", "b", "o", "q")}
 	pods := []edit{{store.FactKey("c2", "workload/z/gw"), &isthmusv1.Fact{Id: "workload/z/gw", Fact: &isthmusv1.Fact_Workload{Workload: &isthmusv1.Workload{
-		Namespace: "z", Name: "gw", Labels: map[string]string{"app": "q"}, Ready: 1, Total: 1,
+		Namespace: "z", Name: "gw", Labels: map[string]string{"app": "q"}, ServiceAccount: "sa", Ready: 1, Total: 1,
 	}}}}}
 	peer := []edit{testDirect(workspace.Child("securitygroups", "d1"), "peerauthentications", "b", "o", "x")}
 	routes := []edit{testDirect(workspace.Child("gatewaygroups", "d1"), "virtualservices", "b", "route-svc", "x")}
+	second := workspace.Parent().Child("workspaces", "w2")
+	taken := second.Child("gatewaygroups", "d2")
+	late := []edit{
+		testResource("api.tsb.tetrate.io/v2/Workspace", second, &tsbv2.Workspace{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{"*/z"}}}),
+		testResource(groupKind, taken, &gatewayv2.Group{NamespaceSelector: &typesv2.NamespaceSelector{Names: []string{"*/z"}}, ConfigMode: typesv2.ConfigMode_DIRECT}),
+		testDirect(taken, "gateways", "z", "o", "y"),
+	}
+	node := func(cluster, name, region string) []edit {
+		return []edit{{store.FactKey(cluster, "node//"+name), &isthmusv1.Fact{Id: "node//" + name, Fact: &isthmusv1.Fact_Node{Node: &isthmusv1.Node{Name: name, Addresses: []string{"192.0.2.77"}, Region: region, Ready: true}}}}}
+	}
+	network := func(cluster, name string) []edit {
+		return []edit{testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", cluster), &tsbv2.Cluster{Network: name})}
+	}
+	reaches := func(from, to string) []edit {
+		return []edit{testResource("api.tsb.tetrate.io/v2/OrganizationSetting", testOrg.Child("settings", "s1"), &tsbv2.OrganizationSetting{NetworkSettings: reachableFrom(from, to)})}
+	}
 	return [][][]edit{
+		// Hosts of a Gateway: whose they are, and how they are called.
+		{late, {{store.ResourceKey(workspace.Child("gatewaygroups", "g1").Child("ingressgateways", "i1")), nil}}, {
+			{store.ResourceKey(taken.Child("gateways", "o")), nil}, {store.ResourceKey(taken), nil},
+		}},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c1/b"), gateway, node("c1", "n3", "r1"), {{store.FactKey("c1", "node//n3"), nil}}},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, node("c2", "n1", "r3")},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, {{store.FactKey("c2", "service/b/gw"), nil}}},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, network("c2", "n9"), network("c2", "n8"), network("c1", "n7"), reaches("n8", "n6"), {
+			{store.ResourceKey(testOrg.Child("settings", "s1")), nil},
+		}},
 		{gateways("d1", typesv2.ConfigMode_DIRECT, "c1/b"), routes, {{store.ResourceKey(workspace.Child("trafficgroups", "t1").Child("serviceroutes", "r2")), nil}}},
 		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, owned("*/b"), {{store.FactKey("c2", "workload/a/gw"), nil}}},
 		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, gateways("d1", typesv2.ConfigMode_BRIDGED, "c2/b")},

@@ -11,4 +11,7 @@ type DirectObject struct {
 	Metadata         Metadata
 	// Spec belongs to the resource; nobody writes to it.
 	Spec proto.Message
+	// Called are the hosts of a Gateway, bound to namespaces as they are there, that callers within the mesh reach by a server that the
+	// specification does not have.
+	Called []string
 }

@@ -120,9 +120,18 @@ func internalServer(g *intent.Gateway, s intent.Server) *networking.Server {
 	return &networking.Server{
 		Name:  s.Name + "-mtls",
 		Hosts: []string{g.Namespace + "/" + s.Host},
-		Port:  &networking.Port{Name: "mtls", Number: wellknown.MTLSPort, Protocol: protocol},
-		Tls:   &networking.ServerTLSSettings{Mode: networking.ServerTLSSettings_ISTIO_MUTUAL},
+		Port:  mtlsPort(protocol),
+		Tls:   mutualOfMesh(),
 	}
+}
+
+// mtlsPort is where calls from within the mesh arrive; with the names of hosts, its name is that of routes.
+func mtlsPort(protocol string) *networking.Port {
+	return &networking.Port{Name: "mtls", Number: wellknown.MTLSPort, Protocol: protocol}
+}
+
+func mutualOfMesh() *networking.ServerTLSSettings {
+	return &networking.ServerTLSSettings{Mode: networking.ServerTLSSettings_ISTIO_MUTUAL}
 }
 
 func serverTLS(t *intent.TLS) *networking.ServerTLSSettings {

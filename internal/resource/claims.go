@@ -5,9 +5,11 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	networking "istio.io/api/networking/v1alpha3"
 
 	gatewayv2 "isthmus.dev/isthmus/api/tsb/gateway/v2"
 	tsbv2 "isthmus.dev/isthmus/api/tsb/v2"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // Claims are the things that only one workspace can have and that r asks for: "host/<hostname>" for what gateways
@@ -31,14 +33,69 @@ func Claims(r *Resource) []string {
 	return slices.Compact(claims)
 }
 
-// Hosts are the hostnames of the servers of r, in lower case, sorted, each once.
+// Hosts are the hostnames of the servers of r, in lower case, sorted, each once: of a Gateway of Istio's those that callers in other
+// clusters can call.
 func Hosts(r *Resource) []string {
 	var hosts []string
+	if g, ok := r.Spec.(*networking.Gateway); ok {
+		for _, h := range IstioHosts(g) {
+			hosts = append(hosts, h.Name)
+		}
+	}
 	for _, s := range servers(r.Spec) {
 		hosts = append(hosts, strings.ToLower(s.GetHostname()))
 	}
 	slices.Sort(hosts)
 	return slices.Compact(hosts)
+}
+
+// IstioHost is a host that a Gateway of Istio's exposes over HTTP under its whole name.
+type IstioHost struct {
+	// Name is in lower case; Bound is as it stands there, with the namespace whose routes it is for.
+	Name, Bound string
+	// Field of the specification where it is first.
+	Field string
+	// Called says that the Gateway itself has a server for callers within the mesh, on the port that is for that.
+	Called bool
+}
+
+// IstioHosts are the hosts of a Gateway that are exposed over HTTP, with or without TLS, in their order, each once. Wildcards cannot be
+// called by name, and neither can what is passed through or is no HTTP.
+func IstioHosts(g *networking.Gateway) []IstioHost {
+	var hosts []IstioHost
+	for i, s := range g.GetServers() {
+		if !speaksHTTP(s) {
+			continue
+		}
+		for j, bound := range s.GetHosts() {
+			_, name, within := strings.Cut(bound, "/")
+			if !within {
+				name = bound
+			}
+			name = strings.ToLower(name)
+			if strings.Contains(name, "*") {
+				continue
+			}
+			k := slices.IndexFunc(hosts, func(h IstioHost) bool { return h.Name == name })
+			if k < 0 {
+				k = len(hosts)
+				hosts = append(hosts, IstioHost{Name: name, Bound: bound, Field: "servers[" + itoa(i) + "].hosts[" + itoa(j) + "]"})
+			}
+			hosts[k].Called = hosts[k].Called || s.GetPort().GetNumber() == wellknown.MTLSPort
+		}
+	}
+	return hosts
+}
+
+func speaksHTTP(s *networking.Server) bool {
+	switch strings.ToUpper(s.GetPort().GetProtocol()) {
+	case "HTTP", "HTTP2", "GRPC", "GRPC-WEB":
+		return true
+	case "HTTPS":
+		mode := s.GetTls().GetMode()
+		return mode != networking.ServerTLSSettings_PASSTHROUGH && mode != networking.ServerTLSSettings_AUTO_PASSTHROUGH
+	}
+	return false
 }
 
 // Fronts says whether the servers of a gateway lead to the gateways of other clusters that expose their hosts, and expose

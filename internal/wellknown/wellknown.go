@@ -19,6 +19,7 @@ const (
 
 	// How names begin of what a gateway between clusters does for a service, and of what makes a service of several clusters one.
 	DoorPrefix        = "ew-"
+	DoorGatewayPrefix = "ewgen-"
 	SharedEntryPrefix = "global-gwinternal-"
 	SharedRulePrefix  = "global-drinternal-"
 
