@@ -160,6 +160,50 @@ func BenchmarkOneChange(b *testing.B) {
 	b.ReportMetric(float64(objects), "objects")
 }
 
+// BenchmarkJoin adds a cluster to 50 with 1,000 hosts: one that only calls them, and one that exposes some of them, too, of which all
+// others hear.
+func BenchmarkJoin(b *testing.B) {
+	const name = "c50"
+	before := state(1000, 50, gatewaySpec)
+	for _, exposed := range []int{0, 20} {
+		what := map[bool]string{false: "Calls", true: "Exposes"}[exposed > 0]
+		b.Run(what, func(b *testing.B) {
+			fqn := resource.FQN("organizations/o").Child("clusters", name)
+			values := map[store.Key]any{
+				store.ResourceKey(fqn):        resource.New(resource.ByID("api.tsb.tetrate.io/v2/Cluster"), fqn, &tsbv2.Cluster{}),
+				store.FactKey(name, "mesh//"): &isthmusv1.Fact{Id: "mesh//", Fact: &isthmusv1.Fact_Mesh{Mesh: &isthmusv1.Mesh{TrustDomain: "cluster.local", DnsCapture: true}}},
+			}
+			for h := range exposed {
+				for _, f := range gatewayFacts(fmt.Sprintf("shop%d", h), "192.0.2.50") {
+					values[store.FactKey(name, f.GetId())] = f
+				}
+			}
+			var keys []store.Key
+			gone := map[store.Key]any{}
+			for k := range values {
+				keys, gone[k] = append(keys, k), nil
+			}
+			after := before.With(2, values)
+			left := after.With(3, gone)
+			compiler, renderer := compile.New(), istio.New()
+			renderer.Apply(compiler.RunAll(before).Delta)
+			changed, objects := 0, 0
+			for b.Loop() {
+				changes := renderer.Apply(compiler.Run(after, keys).Delta)
+				b.StopTimer()
+				changed, objects = len(changes), 0
+				for _, ch := range changes {
+					objects += len(ch.Put)
+				}
+				renderer.Apply(compiler.Run(left, keys).Delta)
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(changed), "clusters")
+			b.ReportMetric(float64(objects), "objects")
+		})
+	}
+}
+
 // BenchmarkGuarded compiles 1,000 hosts of one cluster, each with tokens, access from other origins and three routes, to typed
 // objects; and edits one route of one of them, up to the change of the bundle.
 func BenchmarkGuarded(b *testing.B) {

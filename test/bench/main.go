@@ -39,6 +39,8 @@ func budgets() []budget {
 		{"full compile to typed objects, 1,000 hosts, one cluster", "./internal/istio", "BenchmarkFull/Typed", "ns/op", nsToMS, "ms", 30, "parts"},
 		{"the same with JSON and digests", "./internal/istio", "BenchmarkFull/Encoded", "ns/op", nsToMS, "ms", 150, "parts"},
 		{"one change at 1,000 hosts and 50 clusters, to deltas", "./internal/istio", "BenchmarkOneChange", "ns/op", nsToMS, "ms", 2, "objects"},
+		{"a cluster joins those, to deltas", "./internal/istio", "BenchmarkJoin/Calls", "ns/op", nsToMS, "ms", 200, "objects"},
+		{"one that exposes 20 of the hosts", "./internal/istio", "BenchmarkJoin/Exposes", "ns/op", nsToMS, "ms", 200, "objects"},
 		{"1,000 hosts with JWT, CORS and three routes each, to typed objects", "./internal/istio", "BenchmarkGuarded/Typed", "ns/op", nsToMS, "ms", 60, "parts"},
 		{"one route edit among them, to deltas", "./internal/istio", "BenchmarkGuarded/OneRoute", "ns/op", nsToMS, "ms", 1, "parts"},
 		{"publish to the last of 50 edges answered, p99", "./internal/fleet", "BenchmarkFiftyEdges", "p99-ms", 1, "ms", 50, "bytes/change"},
