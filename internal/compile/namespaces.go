@@ -144,18 +144,35 @@ func (a rank) before(b rank) bool {
 // ownerOf returns the workspace, or in the scope of a workspace the group, that owns a namespace of a cluster; empty
 // when nobody does.
 func ownerOf(r *Reads, scope, cluster, namespace string) resource.FQN {
-	var best rank
+	return ownersIn(r, scope, namespace)(cluster)
+}
+
+// ownersIn is ownerOf for many clusters: what may select the namespace is looked up once.
+func ownersIn(r *Reads, scope, namespace string) func(cluster string) resource.FQN {
+	type choice struct {
+		rank
+		pattern
+	}
+	var all []choice
 	for _, p := range []string{scope + "/=" + namespace + "/", scope + "/*/"} {
 		for _, v := range r.prefix(p) {
 			s := v.(selection)
 			for _, q := range s.Patterns {
-				if at := (rank{q.Since, s.FQN}); q.matches(cluster, namespace) && (best.FQN == "" || at.before(best)) {
-					best = at
+				if matchName(q.Namespace, namespace) {
+					all = append(all, choice{rank{q.Since, s.FQN}, q})
 				}
 			}
 		}
 	}
-	return best.FQN
+	return func(cluster string) resource.FQN {
+		var best rank
+		for _, c := range all {
+			if c.matches(cluster, namespace) && (best.FQN == "" || c.before(best)) {
+				best = c.rank
+			}
+		}
+		return best.FQN
+	}
 }
 
 // isSystem says whether nobody can own a namespace.

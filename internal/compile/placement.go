@@ -356,26 +356,28 @@ func (l land) clusters(r *Reads, out *output) []string {
 	workspace := l.FQN.Ancestor("workspaces")
 	var placed []string
 	holder := resource.FQN("")
+	system := isSystem(r, l.FQN, l.Namespace)
+	workspaceIn, groupIn := ownersIn(r, workspaceScope, l.Namespace), ownersIn(r, l.Scope, l.Namespace)
 	for name := range clustersOf(r, l.FQN) {
 		if !selects(l.Group, name, l.Namespace) {
 			continue
 		}
-		if owner := ownerOf(r, workspaceScope, name, l.Namespace); owner != workspace {
+		if owner := workspaceIn(name); owner != workspace {
 			holder = cmp.Or(owner, "nobody")
 			continue
 		}
-		if owner := ownerOf(r, l.Scope, name, l.Namespace); owner != l.FQN.Parent() {
+		if owner := groupIn(name); owner != l.FQN.Parent() {
 			holder = owner
 			continue
 		}
-		if isSystem(r, l.FQN, l.Namespace) || !namespaceThere(r, name, l.Namespace) {
+		if system || !namespaceThere(r, name, l.Namespace) {
 			continue
 		}
 		placed = append(placed, name)
 	}
 	switch {
 	case len(placed) > 0:
-	case isSystem(r, l.FQN, l.Namespace):
+	case system:
 		out.say(l.FQN, no(reasonSystemNamespace, l.Field, "Namespace %q is a system namespace, which no workspace can own.", l.Namespace))
 	case holder != "":
 		out.say(l.FQN, no(reasonNamespaceForeign, l.Field, "Namespace %q belongs to %q.", l.Namespace, holder))
