@@ -153,8 +153,8 @@ func (c *Cluster) operator() object {
 			"meshConfig": object{
 				"trustDomain":        p.Trust,
 				"trustDomainAliases": p.Aliases,
-				"accessLogFile":   "/dev/stdout",
-				"accessLogFormat": accessLog,
+				"accessLogFile":      "/dev/stdout",
+				"accessLogFormat":    accessLog,
 				"defaultConfig": object{
 					"binaryPath":    "/istio/envoy",
 					"concurrency":   2, // or each Envoy has a thread for every processor of the node
