@@ -47,7 +47,7 @@ test: ## everything that proves the project
 
 test-unit: ## everything that needs no cluster
 	@$(STAGE) vet build/vet
-	@$(STAGE) unit go test ./...
+	@$(STAGE) unit go test -timeout 20m ./...
 
 test-race: ## the packages with goroutines in them, under the race detector
 	@CGO_ENABLED=1 $(STAGE) race go test -race ./internal/store/... ./internal/fleet/... ./internal/pipeline ./internal/ratelimit ./internal/server
