@@ -24,7 +24,11 @@ const (
 // keeps is what objects keep for a while. An endpoint that is lost is kept for as long as routes may lead to it alone, because they were
 // changed a moment ago; otherwise it goes at once: maybe nobody is there any more.
 func keeps() []apply.Keep {
-	return []apply.Keep{{What: keepCalled, For: calledLingers, Routed: true}, {What: keepLedTo, For: ruleLingers}}
+	return []apply.Keep{
+		{What: keepCalled, For: calledLingers, Routed: true},
+		{What: keepServed, For: calledLingers + servingLingers},
+		{What: keepLedTo, For: ruleLingers},
+	}
 }
 
 // routes says that an object may lead to endpoints and subsets of others.
@@ -49,6 +53,49 @@ func lingers(ref apply.Ref) time.Duration {
 // leads says that routes of a later wave may lead through an object.
 func leads(ref apply.Ref) bool {
 	return ref.Kind == "DestinationRule" && ref.Namespace != wellknown.GlobalNamespace
+}
+
+// keepServed leaves the hosts in a Gateway that callers within the mesh may still come for: they hear of it in their clusters at the
+// same time, while a Gateway that goes as a whole waits for them.
+func keepServed(was, is *unstructured.Unstructured) bool {
+	if is.GetKind() != "Gateway" {
+		return false
+	}
+	servers, kept := specList(is, "servers"), false
+	for _, old := range specList(was, "servers") {
+		if portNumber(old) != wellknown.MTLSPort {
+			continue
+		}
+		i := slices.IndexFunc(servers, func(s map[string]any) bool { return portNumber(s) == wellknown.MTLSPort })
+		if i < 0 {
+			servers, kept = append(servers, old), true
+			continue
+		}
+		before, _, _ := unstructured.NestedStringSlice(old, "hosts")
+		hosts, _, _ := unstructured.NestedSlice(servers[i], "hosts")
+		n := len(hosts)
+		for _, h := range before {
+			if !slices.Contains(hosts, any(h)) {
+				hosts = append(hosts, h)
+			}
+		}
+		if len(hosts) > n {
+			servers[i], kept = maps.Clone(servers[i]), true
+			servers[i]["hosts"] = hosts
+		}
+	}
+	return kept && setSpecList(is, servers, "servers")
+}
+
+func portNumber(server map[string]any) int64 {
+	n, _, _ := unstructured.NestedFieldNoCopy(server, "port", "number")
+	switch n := n.(type) {
+	case int64:
+		return n
+	case float64:
+		return int64(n)
+	}
+	return 0
 }
 
 // keepLedTo leaves in an object what routes may still lead to: the subsets of a DestinationRule, and the labels that put endpoints into

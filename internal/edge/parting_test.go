@@ -44,6 +44,38 @@ func TestKeepCalled(t *testing.T) {
 	}
 }
 
+func TestKeepServed(t *testing.T) {
+	const plain = "{hosts: [a.test], port: {number: 80}}"
+	for name, tc := range map[string]struct{ kind, was, is, want string }{
+		"Host":      {"Gateway", "[" + plain + ", {hosts: [a.test, b.test], port: {number: 15443}}]", "[" + plain + ", {hosts: [c.test, a.test], port: {number: 15443}}]", "[" + plain + ", {hosts: [c.test, a.test, b.test], port: {number: 15443}}]"},
+		"LastHost":  {"Gateway", "[" + plain + ", {hosts: [a.test], port: {number: 15443}}]", "[" + plain + "]", "[" + plain + ", {hosts: [a.test], port: {number: 15443}}]"},
+		"More":      {"Gateway", "[{hosts: [a.test], port: {number: 15443}}]", "[{hosts: [b.test, a.test], port: {number: 15443}}]", ""},
+		"OtherPort": {"Gateway", "[{hosts: [a.test, b.test], port: {number: 80}}]", "[" + plain + "]", ""},
+		"OtherKind": {"Other", "[{hosts: [a.test, b.test], port: {number: 15443}}]", "[{hosts: [a.test], port: {number: 15443}}]", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			object := func(servers string) *unstructured.Unstructured {
+				u := &unstructured.Unstructured{}
+				if err := yaml.Unmarshal([]byte("kind: "+tc.kind+"\nspec: {servers: "+servers+"}"), &u.Object); err != nil {
+					t.Fatal(err)
+				}
+				return u
+			}
+			is := object(tc.is)
+			if got := keepServed(object(tc.was), is); got != (tc.want != "") {
+				t.Errorf("keepServed() = %v", got)
+			}
+			want := tc.want
+			if want == "" {
+				want = tc.is
+			}
+			if diff := cmp.Diff(object(want), is); diff != "" {
+				t.Errorf("the object (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestKeepLedTo(t *testing.T) {
 	for name, tc := range map[string]struct{ kind, was, is, want string }{
 		"Subset": {"DestinationRule",
