@@ -133,7 +133,8 @@ func directProbes() [][][]edit {
 		{gateways("d1", typesv2.ConfigMode_DIRECT, "c1/b"), gateway, node("c1", "n3", "r1"), {{store.FactKey("c1", "node//n3"), nil}}},
 		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, node("c2", "n1", "r3")},
 		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, {{store.FactKey("c2", "service/b/gw"), nil}}},
-		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, network("c2", "n9"), network("c2", "n8"), network("c1", "n7"), reaches("n8", "n6"), {
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, {testResource("api.tsb.tetrate.io/v2/Cluster", testOrg.Child("clusters", "c2"), &tsbv2.Cluster{Labels: map[string]string{resource.DrainedLabel: "true"}})}},
+		{gateways("d1", typesv2.ConfigMode_DIRECT, "c2/b"), gateway, network("c2", "n8"), network("c1", "n7"), reaches("n8", "n6"), {
 			{store.ResourceKey(testOrg.Child("settings", "s1")), nil},
 		}},
 		{gateways("d1", typesv2.ConfigMode_DIRECT, "c1/b"), routes, {{store.ResourceKey(workspace.Child("trafficgroups", "t1").Child("serviceroutes", "r2")), nil}}},
