@@ -39,6 +39,8 @@ type direct struct {
 	FQN      resource.FQN
 	Resource *resource.Resource
 	Metadata intent.Metadata
+	// Called are the hosts of a Gateway, as they stand there, that get a server for callers within the mesh.
+	Called []string
 }
 
 // directPrefix is where the objects of one kind and name in a namespace of a cluster are: groups of several types may have one each.
@@ -92,7 +94,7 @@ func deriveDirect(r *Reads, unit string, out *output) {
 		FQN: fqn, Resource: res,
 		Metadata: mergeMetadata(specOf(r, fqn.Ancestor("organizations")), specOf(r, fqn.Ancestor("tenants")), workspace, group, ownMetadata(res.Object)),
 	}
-	p := directPlan(d)
+	p := directPlan(r, d)
 	if p != nil && !hasClaims(r, p, out) {
 		return
 	}
@@ -145,7 +147,7 @@ func deriveDirectObject(r *Reads, unit string, out *output) {
 			Key:       intent.GatewayKey{Cluster: cluster, FQN: d.FQN},
 			Workspace: d.FQN.Ancestor("workspaces").Name(), Group: groupLabel(d.FQN),
 			APIVersion: d.Resource.Kind.APIVersion, Kind: kind, Namespace: namespace, Name: name,
-			Metadata: d.Metadata, Spec: d.Resource.Spec, Called: calledHosts(d),
+			Metadata: d.Metadata, Spec: d.Resource.Spec, Called: d.Called,
 		})
 	}
 }

@@ -25,8 +25,10 @@ func indexDirectGateway(r *Reads, fqn resource.FQN, spec *networking.Gateway, ou
 	}
 }
 
-// directPlan is what a Gateway of Istio's does for callers within the mesh, as that of any other gateway; nil when that is nothing.
-func directPlan(d *direct) *plan {
+// directPlan is what a Gateway of Istio's does for callers within the mesh, as that of any other gateway; nil when that is nothing. Of
+// several Gateways of a group that have a host - one for port 80, and another for TLS - the first one is called: Envoy refuses a port on
+// which two have the same host.
+func directPlan(r *Reads, d *direct) *plan {
 	spec, ok := d.Resource.Spec.(*networking.Gateway)
 	if !ok {
 		return nil
@@ -36,6 +38,12 @@ func directPlan(d *direct) *plan {
 		Labels: spec.GetSelector(), Metadata: d.Metadata, Direct: d,
 	}
 	for _, h := range resource.IstioHosts(spec) {
+		if firstGatewayOf(r, h.Name, d.FQN.Parent()) != d.FQN {
+			continue
+		}
+		if !h.Called {
+			d.Called = append(d.Called, h.Bound)
+		}
 		p.Exposed = append(p.Exposed, exposure{Host: h.Name, FQN: p.FQN, Workspace: p.Workspace, Kind: kindHTTP, Metadata: p.Metadata})
 		p.Servers = append(p.Servers, intent.Server{Host: h.Name, Internal: true})
 		p.Fields = append(p.Fields, h.Field)
@@ -44,6 +52,16 @@ func directPlan(d *direct) *plan {
 		return nil
 	}
 	return p
+}
+
+// firstGatewayOf is the first Gateway of a group that asks for a host.
+func firstGatewayOf(r *Reads, host string, group resource.FQN) resource.FQN {
+	for key := range r.prefix(hostClaimPrefix(host)) {
+		if fqn := resource.FQN(strings.TrimPrefix(key, hostClaimPrefix(host))); fqn.Parent() == group && isDirect(fqn) {
+			return fqn
+		}
+	}
+	return ""
 }
 
 // hasClaims says whether the hosts of a Gateway belong to its workspace. Since nothing in the object is changed, one that belongs to
@@ -121,19 +139,4 @@ func podsNamespace(r *Reads, p *plan, cluster string) string {
 		return p.Namespace
 	}
 	return found
-}
-
-// calledHosts are the hosts of a Gateway that need a server for callers within the mesh.
-func calledHosts(d *direct) []string {
-	spec, ok := d.Resource.Spec.(*networking.Gateway)
-	if !ok {
-		return nil
-	}
-	var hosts []string
-	for _, h := range resource.IstioHosts(spec) {
-		if !h.Called {
-			hosts = append(hosts, h.Bound)
-		}
-	}
-	return hosts
 }

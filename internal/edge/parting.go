@@ -61,30 +61,36 @@ func keepServed(was, is *unstructured.Unstructured) bool {
 	if is.GetKind() != "Gateway" {
 		return false
 	}
-	servers, kept := specList(is, "servers"), false
-	for _, old := range specList(was, "servers") {
-		if portNumber(old) != wellknown.MTLSPort {
-			continue
-		}
-		i := slices.IndexFunc(servers, func(s map[string]any) bool { return portNumber(s) == wellknown.MTLSPort })
-		if i < 0 {
-			servers, kept = append(servers, old), true
-			continue
-		}
-		before, _, _ := unstructured.NestedStringSlice(old, "hosts")
-		hosts, _, _ := unstructured.NestedSlice(servers[i], "hosts")
-		n := len(hosts)
-		for _, h := range before {
-			if !slices.Contains(hosts, any(h)) {
-				hosts = append(hosts, h)
-			}
-		}
-		if len(hosts) > n {
-			servers[i], kept = maps.Clone(servers[i]), true
-			servers[i]["hosts"] = hosts
+	servers := specList(is, "servers")
+	has := map[string]bool{}
+	for _, s := range servers {
+		for _, h := range meshHosts(s) {
+			has[h] = true
 		}
 	}
-	return kept && setSpecList(is, servers, "servers")
+	n := len(servers)
+	for _, old := range specList(was, "servers") {
+		var lost []any
+		for _, h := range meshHosts(old) {
+			if !has[h] {
+				lost = append(lost, h)
+			}
+		}
+		if len(lost) > 0 {
+			old["hosts"] = lost
+			servers = append(servers, old)
+		}
+	}
+	return len(servers) > n && setSpecList(is, servers, "servers")
+}
+
+// meshHosts are those of a server for callers within the mesh.
+func meshHosts(server map[string]any) []string {
+	if portNumber(server) != wellknown.MTLSPort {
+		return nil
+	}
+	hosts, _, _ := unstructured.NestedStringSlice(server, "hosts")
+	return hosts
 }
 
 func portNumber(server map[string]any) int64 {

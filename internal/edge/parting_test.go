@@ -47,7 +47,7 @@ func TestKeepCalled(t *testing.T) {
 func TestKeepServed(t *testing.T) {
 	const plain = "{hosts: [a.test], port: {number: 80}}"
 	for name, tc := range map[string]struct{ kind, was, is, want string }{
-		"Host":      {"Gateway", "[" + plain + ", {hosts: [a.test, b.test], port: {number: 15443}}]", "[" + plain + ", {hosts: [c.test, a.test], port: {number: 15443}}]", "[" + plain + ", {hosts: [c.test, a.test, b.test], port: {number: 15443}}]"},
+		"Host":      {"Gateway", "[" + plain + ", {hosts: [a.test, b.test], port: {number: 15443}}]", "[" + plain + ", {hosts: [c.test, a.test], port: {number: 15443}}]", "[" + plain + ", {hosts: [c.test, a.test], port: {number: 15443}}, {hosts: [b.test], port: {number: 15443}}]"},
 		"LastHost":  {"Gateway", "[" + plain + ", {hosts: [a.test], port: {number: 15443}}]", "[" + plain + "]", "[" + plain + ", {hosts: [a.test], port: {number: 15443}}]"},
 		"More":      {"Gateway", "[{hosts: [a.test], port: {number: 15443}}]", "[{hosts: [b.test, a.test], port: {number: 15443}}]", ""},
 		"OtherPort": {"Gateway", "[{hosts: [a.test, b.test], port: {number: 80}}]", "[" + plain + "]", ""},

@@ -1,12 +1,15 @@
 package istio
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 
 	networking "istio.io/api/networking/v1alpha3"
 
 	"isthmus.dev/isthmus/internal/intent"
 	"isthmus.dev/isthmus/internal/resource"
+	"isthmus.dev/isthmus/internal/wellknown"
 )
 
 // renderDirect makes the object that a user has written, in the place of its kind among the others. A Gateway gets a server for callers
@@ -14,7 +17,14 @@ import (
 func renderDirect(d *intent.DirectObject) []config {
 	spec := d.Spec
 	if g, ok := spec.(*networking.Gateway); ok && len(d.Called) > 0 {
-		own := append(slices.Clone(g.GetServers()), &networking.Server{Name: "isthmus-mtls", Hosts: d.Called, Port: directPort(), Tls: mutualOfMesh()})
+		own := slices.Clone(g.GetServers())
+		for _, h := range d.Called { // one for each: Istio leaves out a server with a host that another Gateway of the pods has, too
+			sum := sha256.Sum256([]byte(h))
+			name := directPort + "-" + hex.EncodeToString(sum[:4]) // names of routes have it, and must not change with other hosts
+			own = append(own, &networking.Server{
+				Name: name, Hosts: []string{h}, Port: &networking.Port{Name: name, Number: wellknown.MTLSPort, Protocol: "HTTPS"}, Tls: mutualOfMesh(),
+			})
+		}
 		spec = &networking.Gateway{Selector: g.GetSelector(), Servers: own}
 	}
 	return []config{{
@@ -23,12 +33,8 @@ func renderDirect(d *intent.DirectObject) []config {
 	}}
 }
 
-// directPort is named so that no port of the user's has the name: it has to be unique in a Gateway.
-func directPort() *networking.Port {
-	p := mtlsPort("HTTPS")
-	p.Name = "isthmus-" + p.Name
-	return p
-}
+// directPort begins the names of the ports of such servers. No port of the user's begins like that: names are unique in a Gateway.
+const directPort = "isthmus-mtls"
 
 // waveOf is the wave of a kind of Istio's. What guards is there before what it guards.
 func waveOf(kind string) uint32 {

@@ -60,7 +60,7 @@ type IstioHost struct {
 }
 
 // IstioHosts are the hosts of a Gateway that are exposed over HTTP, with or without TLS, in their order, each once. Wildcards cannot be
-// called by name, and neither can what is passed through or is no HTTP.
+// called by name, and neither can what is passed through, is no HTTP, or only redirects.
 func IstioHosts(g *networking.Gateway) []IstioHost {
 	var hosts []IstioHost
 	for i, s := range g.GetServers() {
@@ -87,7 +87,11 @@ func IstioHosts(g *networking.Gateway) []IstioHost {
 	return hosts
 }
 
+// speaksHTTP says whether a server answers over HTTP, other than to send everybody to HTTPS.
 func speaksHTTP(s *networking.Server) bool {
+	if s.GetTls().GetHttpsRedirect() {
+		return false
+	}
 	switch strings.ToUpper(s.GetPort().GetProtocol()) {
 	case "HTTP", "HTTP2", "GRPC", "GRPC-WEB":
 		return true
