@@ -26,13 +26,13 @@ func (d *document) resource(w *walker, e *envelope, kind *Kind, before int) {
 	for i := range d.problems[before:] {
 		d.problems[before+i].Resource = fqn
 	}
-	until := len(d.problems)
+	known := d.saidBefore(before)
 	for _, p := range checkSpec(r) {
-		if !kind.Istio() {
-			until = len(d.problems)
-		}
-		if !d.related(before, until, p.Field) {
+		if !known.related(p.Field) {
 			d.problem(e.line(p.Field), p.Field, "%s", p.Message)
+			if !kind.Istio() {
+				known.add(p.Field)
+			}
 		}
 	}
 	if len(d.problems) > before {
@@ -57,24 +57,6 @@ func (w *walker) warnings(r *Resource) []Problem {
 		return nil
 	}
 	return Warnings(r)
-}
-
-// related says whether there is a problem with a field, something in it or something around it, or one that says that
-// the field is meant: then a second one would only be its consequence. What Istio says of one specification are no consequences of each
-// other.
-func (d *document) related(from, until int, field string) bool {
-	if slices.ContainsFunc(d.meant, func(m string) bool { return within(m, field) }) {
-		return true
-	}
-	return slices.ContainsFunc(d.problems[from:until], func(p Problem) bool {
-		return p.Field != "" && (within(p.Field, field) || within(field, p.Field))
-	})
-}
-
-// within says whether field is in the field outer, or is it.
-func within(field, outer string) bool {
-	rest, ok := strings.CutPrefix(field, outer)
-	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // place finds the full name of an object: from its parents' keys, from annotations, or as it stands there.

@@ -83,13 +83,13 @@ func (d *document) json(body []byte) *yaml.Node {
 // rest makes a resource of its flat form, and checks it.
 func (d *document) rest(kind *Kind, n *yaml.Node) (*Resource, string, []Problem) {
 	r, etag := d.flat(kind, n)
-	until := len(d.problems)
+	known := d.saidBefore(0)
 	for _, p := range Check(r) {
-		if !kind.Istio() {
-			until = len(d.problems)
-		}
-		if !d.related(0, until, p.Field) && (p.Field != "fqn" || !d.reported("name")) {
+		if !known.related(p.Field) && (p.Field != "fqn" || !d.reported("name")) {
 			d.problems = append(d.problems, p)
+			if !kind.Istio() {
+				known.add(p.Field)
+			}
 		}
 	}
 	if len(d.problems) > 0 {
