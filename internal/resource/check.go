@@ -109,13 +109,22 @@ func checkSpec(r *Resource) []Problem {
 type checker struct {
 	of       FQN
 	problems []Problem
+	said     map[string]bool // fields of the problems
 }
 
 // at reports a problem, once per field: what the annotations said already is not said again in other words.
 func (c *checker) at(field, format string, args ...any) {
-	if !slices.ContainsFunc(c.problems, func(p Problem) bool { return p.Field == field }) {
-		c.problems = append(c.problems, Problem{Field: field, Message: fmt.Sprintf(format, args...)})
+	if !c.said[field] {
+		c.say(field, fmt.Sprintf(format, args...))
 	}
+}
+
+func (c *checker) say(field, message string) {
+	if c.said == nil {
+		c.said = map[string]bool{}
+	}
+	c.said[field] = true
+	c.problems = append(c.problems, Problem{Field: field, Message: message})
 }
 
 // annotated checks the rules that stand in the protos.

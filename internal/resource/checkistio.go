@@ -62,7 +62,7 @@ func (c *checker) istio(r *Resource) {
 	if _, wrong := istioSays(r, r.Spec); len(wrong) > 0 {
 		search := newFieldSearch(r, wrong)
 		for _, words := range wrong {
-			c.problems = append(c.problems, Problem{Field: search.field(words), Message: words})
+			c.say(search.field(words), words)
 		}
 	}
 }

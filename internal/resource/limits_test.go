@@ -191,3 +191,20 @@ spec:
 		t.Errorf("%d of %d mistakes are said", len(problems), routes)
 	}
 }
+
+// TestManyProblems: a document of mistakes is refused as quickly as it is read, and each is said with its line.
+func TestManyProblems(t *testing.T) {
+	const names = 50_000
+	var b strings.Builder
+	b.WriteString("apiVersion: api.tsb.tetrate.io/v2\nkind: Workspace\nmetadata: {organization: o, tenant: t, name: w}\nspec:\n  namespaceSelector:\n    names:\n")
+	for i := range names {
+		fmt.Fprintf(&b, "    - x%d\n", i)
+	}
+	_, problems := Decode([]File{{"a.yaml", []byte(b.String())}})
+	if len(problems) != names {
+		t.Fatalf("%d problems, want %d", len(problems), names)
+	}
+	if last := problems[names-1]; last.Line != 6+names || last.Field != fmt.Sprintf("spec.namespaceSelector.names[%d]", names-1) {
+		t.Errorf("the last one: %v", last)
+	}
+}
